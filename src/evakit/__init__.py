@@ -1,0 +1,1 @@
+"""evakit: turn any program into a voice conversation."""

@@ -1,0 +1,54 @@
+"""The contracts: what a plugin's author implements, one kind a file.
+
+What may not live here: retries, metrics, history, and defaults that hide errors.
+"""
+
+from .backend import Backend, BlockingBackend, Capabilities, LoadContext
+from .llm import (
+    LLM,
+    BlockingLLM,
+    CallbackLLM,
+    Finish,
+    LLMChunk,
+    LLMRequest,
+    LLMStream,
+    ToolCall,
+    Usage,
+)
+from .stt import STT, BlockingSTT, STTOptions, STTSession, STTUpdate
+from .tts import TTS, BlockingTTS, Speech, TTSOptions, TTSSession
+from .turn_detector import BlockingTurnDetector, TurnDetector, TurnQuestion
+from .vad import VAD, BlockingVAD, BlockingVADSession, VADSession
+
+__all__ = [
+    "LLM",
+    "STT",
+    "TTS",
+    "VAD",
+    "Backend",
+    "BlockingBackend",
+    "BlockingLLM",
+    "BlockingSTT",
+    "BlockingTTS",
+    "BlockingTurnDetector",
+    "BlockingVAD",
+    "BlockingVADSession",
+    "CallbackLLM",
+    "Capabilities",
+    "Finish",
+    "LLMChunk",
+    "LLMRequest",
+    "LLMStream",
+    "LoadContext",
+    "STTOptions",
+    "STTSession",
+    "STTUpdate",
+    "Speech",
+    "TTSOptions",
+    "TTSSession",
+    "ToolCall",
+    "TurnDetector",
+    "TurnQuestion",
+    "Usage",
+    "VADSession",
+]

@@ -1,0 +1,116 @@
+"""Backend: what all kinds share, and BlockingBackend, which runs plain functions in threads.
+
+What may not live here: anything that is true of one kind only.
+"""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import ClassVar
+
+from attrs import field, frozen
+
+from .. import _threads
+from ..devices import Device, Placement
+from ..devices.device import CPU, REMOTE
+from ..models import Model
+
+__all__ = ["Backend", "BlockingBackend", "Capabilities", "LoadContext"]
+
+
+@frozen(kw_only=True)
+class Capabilities:
+    """What a backend can do, as data; each flag reads as a sentence about the backend."""
+
+    devices: frozenset[str] = field(default=frozenset({"cpu"}), converter=frozenset)
+    """Where it can run: `cpu`, `cuda`; `{"remote"}` for a service elsewhere."""
+    serves_many_at_once: bool = False
+    """Its engine takes several calls at a time, so calls need not queue for it."""
+    has_side_effects: bool = False
+    """A call does more than compute; it is never made for a reply that may be dropped."""
+
+
+@frozen(kw_only=True)
+class LoadContext:
+    """What a backend is given to load with."""
+
+    device: Device = CPU
+    """The exact device; never `auto`."""
+    threads: int | None = None
+    """How many CPU threads it may use; None leaves it to the backend."""
+    models: Mapping[str, Path] = field(default=MappingProxyType({}))
+    """For each model that the backend named in `models()`: the folder with its checked files."""
+    offline: bool = False
+    """Nothing may be fetched."""
+
+
+class Backend(ABC):
+    """An engine that does one kind of work.
+
+    Constructing is cheap: no import of the engine, no file, no socket, no device. The loaded
+    model is shared by all conversations and does not change; state lives in sessions.
+    """
+
+    capabilities: ClassVar[Capabilities] = Capabilities()
+    name: str = ""
+    """The name under which it was asked for, for messages; evakit sets it."""
+    model_name: str | None = None
+    """The model it uses, for people; None when it has none."""
+
+    def models(self) -> tuple[Model, ...]:
+        """Name the models that `load` needs; they are fetched and checked before it is called.
+
+        Must not touch the disk or the network.
+        """
+        return ()
+
+    async def load(self, context: LoadContext) -> None:
+        """Make ready for work; called once, before the first session.
+
+        Raises:
+            BackendUnavailableError: its engine is not installed, or cannot be reached.
+            ModelError: a model's files are missing or wrong.
+            DeviceError: it cannot run on `context.device`.
+
+        """
+
+    async def unload(self) -> None:
+        """Give everything back; calling it twice is fine."""
+
+    def placement(self) -> Placement:
+        """Say where the loaded model is, as *read back* from the engine, never as asked for."""
+        if self.capabilities.devices == {"remote"}:
+            return Placement(REMOTE, "answers come from a server elsewhere")
+        return Placement(CPU, "runs in this process and holds no model")
+
+
+class BlockingBackend(Backend):
+    """A backend whose engine blocks: write plain functions, evakit runs them in a thread."""
+
+    _lane: _threads.Lane | None = None
+
+    def load_model(self, context: LoadContext) -> None:
+        """Import the engine and load the model; in a worker thread.
+
+        Raises:
+            BackendUnavailableError: its engine is not installed.
+            ModelError: a model's files are missing or wrong.
+            DeviceError: it cannot run on `context.device`.
+
+        """
+
+    def unload_model(self) -> None:
+        """Give everything back; in a worker thread; calling it twice is fine."""
+
+    async def load(self, context: LoadContext) -> None:
+        """Run `load_model` in a worker thread."""
+        # One lane a backend: on the CPU the operating system shares out the cores.
+        self._lane = None if self.capabilities.serves_many_at_once else _threads.Lane(self.name)
+        await _threads.run(self.load_model, context, lane=self._lane, backend=self.name)
+
+    async def unload(self) -> None:
+        """Run `unload_model` in a worker thread."""
+        await _threads.run(self.unload_model, lane=self._lane, backend=self.name)

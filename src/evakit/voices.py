@@ -1,0 +1,69 @@
+"""Voice: a name that people choose, the language it speaks, and what can speak it.
+
+What may not live here: audio, model files, or the list of voices (plugins declare them).
+"""
+
+from __future__ import annotations
+
+import re
+
+from attrs import field, frozen
+
+from .errors import UnknownLanguageError
+
+__all__ = ["Voice", "VoiceStyle", "normalize_language", "same_language"]
+
+_TAG = re.compile(r"[a-z]{2,3}([-_][a-z0-9]{2,8})*", re.IGNORECASE)
+
+
+def normalize_language(tag: str) -> str:
+    """Return a language tag in the form of RFC 5646: `FR` -> `fr`, `en_us` -> `en-US`.
+
+    Raises:
+        UnknownLanguageError: `tag` does not read like a language tag.
+
+    """
+    if not _TAG.fullmatch(tag):
+        raise UnknownLanguageError(
+            f"{tag!r} is not a language tag; write one such as 'en', 'fr' or 'en-GB'."
+        )
+    first, *rest = tag.replace("_", "-").split("-")
+    return "-".join([first.lower(), *(p.upper() if len(p) == 2 else p.title() for p in rest)])  # noqa: PLR2004 (a region has two letters)
+
+
+def same_language(one: str, other: str) -> bool:
+    """Say whether two tags name one language, whatever the region: `en-US` and `en` do."""
+    return one.split("-")[0].lower() == other.split("-")[0].lower()
+
+
+@frozen(kw_only=True)
+class VoiceStyle:
+    """How a voice speaks; every field at its default leaves the voice as it was recorded."""
+
+    rate: float = 1.0
+    """Speaking rate; above 1 is faster."""
+    variation: float | None = None
+    """Liveliness of the intonation from 0 (flat) to about 1; None is the voice's own."""
+    volume: float = 1.0
+    """Gain applied to the samples; 1 leaves them as they are."""
+
+
+@frozen(kw_only=True)
+class Voice:
+    """A named speaker that a TTS backend can use."""
+
+    name: str
+    """What people write: `joe`."""
+    language: str = field(converter=normalize_language)
+    """Language tag, such as `en-US`."""
+    model: str | None = None
+    """The name of the model whose files it needs; None when it needs none."""
+    style: VoiceStyle = VoiceStyle()
+    licence: str | None = None
+    """SPDX identifier of the voice's own licence; None when it is not known."""
+    description: str = ""
+    """One line for a list of voices."""
+
+    def speaks(self, language: str) -> bool:
+        """Say whether the voice speaks `language`, whatever the region."""
+        return same_language(self.language, language)
