@@ -1,1 +1,142 @@
-"""evakit: turn any program into a voice conversation."""
+"""evakit: turn any Python program into a voice conversation.
+
+    import evakit
+
+    with evakit.Conversation() as conversation:
+        reply = conversation.respond("What is the tallest mountain?")
+        reply.audio.save("answer.mp3")
+
+Names are imported when they are first used, so that `import evakit` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from . import abc, errors
+    from ._sync import Conversation, Turn
+    from ._turn import AsyncTurn
+    from .audio import Audio, AudioFormat, AudioWriter
+    from .chat import History, Message, Role
+    from .clauses import Clause, ClauseSplitter, split_clauses
+    from .conversation import AsyncConversation
+    from .errors import EvakitError
+    from .events import (
+        AudioReady,
+        ClauseReady,
+        Reply,
+        TokenGenerated,
+        TranscriptReady,
+        TranscriptUpdated,
+        TurnFinished,
+        TurnInterrupted,
+    )
+    from .hookspecs import hookimpl
+    from .models import Model, ModelFile, ModelStore
+    from .registry import BackendSpec, Registry
+    from .stack import LoadedBackend, Stack, backend
+    from .timings import TurnTimings
+    from .transcript import Segment, Transcript, Word
+    from .voices import Voice, VoiceStyle
+
+__version__ = "0.1.0"
+
+# Where each public name lives.
+_HOMES = {
+    "AsyncConversation": "conversation",
+    "AsyncTurn": "_turn",
+    "Audio": "audio",
+    "AudioFormat": "audio",
+    "AudioReady": "events",
+    "AudioWriter": "audio",
+    "BackendSpec": "registry",
+    "Clause": "clauses",
+    "ClauseReady": "events",
+    "ClauseSplitter": "clauses",
+    "Conversation": "_sync",
+    "EvakitError": "errors",
+    "History": "chat",
+    "LoadedBackend": "stack",
+    "Message": "chat",
+    "Model": "models",
+    "ModelFile": "models",
+    "ModelStore": "models",
+    "Registry": "registry",
+    "Reply": "events",
+    "Role": "chat",
+    "Segment": "transcript",
+    "Stack": "stack",
+    "TokenGenerated": "events",
+    "Transcript": "transcript",
+    "TranscriptReady": "events",
+    "TranscriptUpdated": "events",
+    "Turn": "_sync",
+    "TurnFinished": "events",
+    "TurnInterrupted": "events",
+    "TurnTimings": "timings",
+    "Voice": "voices",
+    "VoiceStyle": "voices",
+    "Word": "transcript",
+    "backend": "stack",
+    "hookimpl": "hookspecs",
+    "split_clauses": "clauses",
+}
+
+__all__ = [
+    "AsyncConversation",
+    "AsyncTurn",
+    "Audio",
+    "AudioFormat",
+    "AudioReady",
+    "AudioWriter",
+    "BackendSpec",
+    "Clause",
+    "ClauseReady",
+    "ClauseSplitter",
+    "Conversation",
+    "EvakitError",
+    "History",
+    "LoadedBackend",
+    "Message",
+    "Model",
+    "ModelFile",
+    "ModelStore",
+    "Registry",
+    "Reply",
+    "Role",
+    "Segment",
+    "Stack",
+    "TokenGenerated",
+    "Transcript",
+    "TranscriptReady",
+    "TranscriptUpdated",
+    "Turn",
+    "TurnFinished",
+    "TurnInterrupted",
+    "TurnTimings",
+    "Voice",
+    "VoiceStyle",
+    "Word",
+    "abc",
+    "backend",
+    "errors",
+    "hookimpl",
+    "split_clauses",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    elif name in {"abc", "errors"}:
+        value = importlib.import_module(f".{name}", __name__)
+    else:
+        raise AttributeError(f"module 'evakit' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

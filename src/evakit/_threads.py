@@ -22,7 +22,7 @@ from anyio.lowlevel import RunVar
 
 from .errors import BackendBusyError
 
-__all__ = ["Lane", "ThreadIterator", "run", "stop_asked"]
+__all__ = ["Lane", "ThreadIterator", "check_cancelled", "run", "stop_asked", "within"]
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -81,7 +81,7 @@ class Lane:
         deadline = time.monotonic() + self.patience
         try:
             while not my_turn.wait(_POLL):
-                _check_cancelled()
+                check_cancelled()
                 if time.monotonic() > deadline:
                     raise BackendBusyError(
                         f"{backend} was busy for {self.patience:g} s with other conversations; "
@@ -109,7 +109,7 @@ class Lane:
         self.release()  # the lane came in the moment of leaving: pass it on
 
 
-def _check_cancelled() -> None:
+def check_cancelled() -> None:
     """Raise the caller's cancellation, in a worker thread; elsewhere do nothing."""
     try:
         from_thread.check_cancelled()
@@ -120,7 +120,7 @@ def _check_cancelled() -> None:
 def stop_asked() -> bool:
     """Say, in a worker thread, whether the task that waits for this work was cancelled."""
     try:
-        _check_cancelled()
+        check_cancelled()
     except anyio.get_cancelled_exc_class():
         return True
     return False
@@ -151,6 +151,37 @@ async def run(
         limiter = CapacityLimiter(_MAX_THREADS)
         _limiter.set(limiter)
     return await to_thread.run_sync(work, limiter=limiter)
+
+
+def within(seconds: float, func: Callable[[], T]) -> T:
+    """Call a blocking function that knows no timeout, and wait for it no longer than `seconds`.
+
+    For looking up a host's name only: what takes longer ends by itself, in a daemon thread.
+
+    Raises:
+        TimeoutError: it has not returned; its result is dropped.
+
+    """
+    results: list[T] = []
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            results.append(func())
+        except BaseException as failure:  # noqa: BLE001  # carried to the caller, whatever it is
+            failures.append(failure)
+
+    thread = threading.Thread(target=work, name="evakit-within", daemon=True)
+    thread.start()
+    deadline = time.monotonic() + seconds
+    while thread.is_alive() and time.monotonic() < deadline:
+        thread.join(_POLL)
+        check_cancelled()
+    if failures:
+        raise failures[0]
+    if not results:
+        raise TimeoutError("timed out")
+    return results[0]
 
 
 _DONE: Final[Any] = object()

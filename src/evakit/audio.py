@@ -1,6 +1,6 @@
 """Audio: mono samples and their rate, read from and written to files of every common kind.
 
-One value class; arrays are float32 in [-1, 1] and read-only. Files go through libsndfile
+Values only; arrays are float32 in [-1, 1] and read-only. Files go through libsndfile
 (soundfile), rates through soxr. What may not live here: microphones, speakers, sockets.
 """
 
@@ -9,8 +9,8 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import IO, Any, Final, Self
+from types import TracebackType
+from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -18,17 +18,13 @@ import soundfile
 import soxr
 from attrs import cmp_using, field, frozen
 
-from .errors import AudioError, AudioFormatError, EmptyAudioError, StorageError
+from ._audio_reading import AudioSource, read_audio
+from ._audio_samples import check_rate, check_samples, frozen_view, mix
+from ._audio_writing import AudioFile, encode_audio
+from .errors import AudioFormatError, ConfigurationError
 
-__all__ = ["Audio", "AudioFormat", "AudioSource"]
+__all__ = ["Audio", "AudioFormat", "AudioSource", "AudioWriter"]
 
-AudioSource = os.PathLike[str] | bytes | IO[bytes]
-"""Where audio can be loaded from. A str is text everywhere in evakit, never a path."""
-
-_MIN_RATE: Final = 1_000
-_MAX_RATE: Final = 768_000  # hertz; the widest that sound cards and libsndfile agree on
-_MAX_PEAK: Final = 8.0  # beyond this the samples are integers that were not scaled
-_BLOCK: Final = 1 << 18  # frames read at a time, so that a long file is never held twice
 _ENCODINGS: Final = {
     "int16": ("PCM_16", 2),
     "int32": ("PCM_32", 4),
@@ -36,30 +32,17 @@ _ENCODINGS: Final = {
     "mulaw": ("ULAW", 1),
     "alaw": ("ALAW", 1),
 }
-_FORMATS: Final = {
-    "wav": ("WAV", "PCM_16"),
-    "flac": ("FLAC", "PCM_16"),
-    "ogg": ("OGG", "VORBIS"),
-    "mp3": ("MP3", "MPEG_LAYER_III"),
-}
-# An ID3v2.4 tag that holds nothing but ten bytes of padding. libsndfile writes bare MPEG
-# frames, which some players and content sniffers do not take for MP3.
-_ID3: Final = b"ID3\x04\x00\x00\x00\x00\x00\x0a" + bytes(10)
-
-
-def _check_rate(sample_rate: int) -> int:
-    if isinstance(sample_rate, bool) or int(sample_rate) != sample_rate:
-        raise AudioFormatError(f"A sample rate is a whole number of hertz, not {sample_rate!r}.")
-    if not _MIN_RATE <= sample_rate <= _MAX_RATE:
-        raise AudioFormatError(
-            f"A sample rate of {sample_rate} Hz cannot be right; "
-            f"give one from {_MIN_RATE} to {_MAX_RATE} Hz."
-        )
-    return int(sample_rate)
+_MAX_CHANNELS: Final = 1024  # what libsndfile takes
 
 
 def _freeze(samples: npt.ArrayLike) -> npt.NDArray[np.float32]:
-    array = np.asarray(samples)
+    try:
+        array = np.asarray(samples)
+    except ValueError as error:  # a list of lists of different lengths
+        raise AudioFormatError(
+            f"Audio is mono, of shape (n_samples,), not {type(samples).__name__} of "
+            "uneven parts; pass one array."
+        ) from error
     if array.ndim != 1:
         raise AudioFormatError(
             f"Audio is mono, of shape (n_samples,), not {array.shape}; "
@@ -70,52 +53,48 @@ def _freeze(samples: npt.ArrayLike) -> npt.NDArray[np.float32]:
             f"Audio takes floating point samples in [-1, 1], not {array.dtype}; "
             "use Audio.from_pcm for integers."
         )
-    array = np.array(array, dtype=np.float32)  # a copy: nobody else can write to it
-    if array.size:
-        low, high = float(array.min()), float(array.max())
-        if not np.isfinite(low + high):
-            where = int(np.flatnonzero(~np.isfinite(array))[0])
-            raise AudioFormatError(
-                f"Sample {where} is {array[where]}, not a number in [-1, 1]; "
-                "record or export the audio again."
-            )
-        peak = max(-low, high)
-        if peak > _MAX_PEAK:
-            raise AudioFormatError(
-                f"Samples reach {peak:g} where 1 is full scale; "
-                "divide by the full scale, or use Audio.from_pcm for integers."
-            )
-        if peak > 1.0:  # what every sound card does with it
-            np.clip(array, -1.0, 1.0, out=array)
-    array.flags.writeable = False
-    return array
+    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes inf, and is refused as such
+        array = np.array(array, dtype=np.float32, subok=False)  # a copy: nobody else writes to it
+    try:
+        check_samples(array)
+    except AudioFormatError as error:
+        raise AudioFormatError(f"This audio cannot be used: {error}") from None
+    return frozen_view(array)
 
 
 @frozen
 class AudioFormat:
     """How raw PCM is laid out, where no header says it."""
 
-    sample_rate: int = field(converter=_check_rate)
+    sample_rate: int = field(converter=check_rate)
     """Hertz."""
-    channels: int = 1
-    encoding: str = "int16"
+    channels: int = field(default=1)
+    encoding: str = field(default="int16")
     """`int16`, `int32`, `float32` (all little-endian), `mulaw` or `alaw`."""
 
-    def __attrs_post_init__(self) -> None:
-        if self.encoding not in _ENCODINGS:
+    @channels.validator
+    def _counts(self, _attribute: object, value: object) -> None:
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _MAX_CHANNELS:
             raise AudioFormatError(
-                f"{self.encoding!r} is not an encoding of raw PCM; use {', '.join(_ENCODINGS)}."
+                f"Audio cannot have {value!r} channels; give a whole number from 1 to "
+                f"{_MAX_CHANNELS}."
             )
-        if self.channels < 1:
-            raise AudioFormatError(f"Audio has at least one channel, not {self.channels}.")
 
-    def decode(self, data: bytes) -> Audio:
+    @encoding.validator
+    def _known(self, _attribute: object, value: object) -> None:
+        if not isinstance(value, str) or value not in _ENCODINGS:
+            raise AudioFormatError(
+                f"{value!r} is not an encoding of raw PCM; use {', '.join(_ENCODINGS)}."
+            )
+
+    def decode(self, data: bytes | bytearray | memoryview) -> Audio:
         """Return the audio in `data`, its channels mixed to one.
 
         Raises:
             AudioFormatError: `data` does not hold whole frames, or samples that are not numbers.
 
         """
+        data = bytes(data)
         subtype, width = _ENCODINGS[self.encoding]
         if len(data) % (width * self.channels):
             raise AudioFormatError(
@@ -134,7 +113,7 @@ class AudioFormat:
             samplerate=self.sample_rate,
             endian="FILE" if width == 1 else "LITTLE",
         )
-        return Audio(samples.mean(axis=1), self.sample_rate)
+        return Audio(mix(samples), self.sample_rate)
 
     def encode(self, audio: Audio) -> bytes:
         """Return `audio` in this format, resampled and copied to every channel as needed."""
@@ -157,14 +136,24 @@ class AudioFormat:
 class Audio:
     """Mono audio. Immutable; compares by value."""
 
-    samples: npt.NDArray[np.float32] = field(
-        converter=_freeze, eq=cmp_using(eq=np.array_equal)
-    )
+    samples: npt.NDArray[np.float32] = field(converter=_freeze, eq=cmp_using(eq=np.array_equal))
     """Shape (n_samples,), float32, in [-1, 1], read-only."""
-    sample_rate: int = field(converter=_check_rate)
+    sample_rate: int = field(converter=check_rate)
     """Hertz."""
 
     __hash__ = None  # type: ignore[assignment]
+
+    @classmethod
+    def _of(cls, samples: npt.NDArray[np.float32], sample_rate: int) -> Self:
+        """Make audio of samples that are checked and that nobody else holds, without a copy."""
+        audio = cls.__new__(cls)
+        object.__setattr__(audio, "samples", frozen_view(samples))
+        object.__setattr__(audio, "sample_rate", sample_rate)
+        return audio
+
+    def __reduce__(self) -> Any:
+        # The default way would set an array that can be written to.
+        return type(self), (self.samples, self.sample_rate)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -173,8 +162,19 @@ class Audio:
         return f"<Audio {self.duration:.2f} s at {self.sample_rate} Hz>"
 
     def __getitem__(self, part: slice) -> Audio:
-        """Return the samples from `part.start` to `part.stop` as audio."""
-        return Audio(self.samples[part], self.sample_rate)
+        """Return the samples from `part.start` to `part.stop` as audio.
+
+        Raises:
+            TypeError: `part` is no slice; single samples are in `audio.samples`.
+
+        """
+        if not isinstance(part, slice):
+            raise TypeError(
+                f"Audio is cut by a slice such as audio[:16000], not by {part!r}; "
+                "single samples are in audio.samples."
+            )
+        # A copy, so that a short piece does not keep a long recording in memory.
+        return self._of(self.samples[part].copy(), self.sample_rate)
 
     @property
     def duration(self) -> float:
@@ -184,7 +184,7 @@ class Audio:
     @property
     def peak(self) -> float:
         """The largest absolute sample; 0 when there is none."""
-        return float(np.abs(self.samples).max(initial=0.0))
+        return float(max(self.samples.max(initial=0.0), -self.samples.min(initial=0.0)))
 
     @classmethod
     def join(cls, pieces: Iterable[Audio], *, sample_rate: int | None = None) -> Audio:
@@ -195,19 +195,26 @@ class Audio:
 
         """
         pieces = list(pieces)
-        rates = {piece.sample_rate for piece in pieces} | ({sample_rate} if sample_rate else set())
-        if len(rates) != 1:
+        rates = {piece.sample_rate for piece in pieces}
+        if sample_rate is not None:
+            rates.add(check_rate(sample_rate))
+        if not rates:
             raise AudioFormatError(
-                f"Audio of different sample rates ({sorted(rates)}) cannot be joined; "
+                "No audio was given to join, so its sample rate is not known; pass sample_rate=."
+            )
+        if len(rates) > 1:
+            listed = ", ".join(str(rate) for rate in sorted(rates))
+            raise AudioFormatError(
+                f"Audio of different sample rates ({listed} Hz) cannot be joined; "
                 "resample it first."
             )
         arrays = [piece.samples for piece in pieces] or [np.zeros(0, np.float32)]
-        return cls(np.concatenate(arrays), rates.pop())
+        return cls._of(np.concatenate(arrays), rates.pop())
 
     @classmethod
     def from_pcm(
         cls,
-        data: bytes,
+        data: bytes | bytearray | memoryview,
         sample_rate: int,
         channels: int = 1,
         encoding: str = "int16",
@@ -221,10 +228,19 @@ class Audio:
         return AudioFormat(sample_rate, channels, encoding).decode(data)
 
     @classmethod
-    def load(cls, source: AudioSource, *, max_duration: float = 4 * 3600.0) -> Audio:
+    def load(
+        cls,
+        source: AudioSource,
+        *,
+        sample_rate: int | None = None,
+        max_duration: float = 4 * 3600.0,
+    ) -> Audio:
         """Read an audio file: WAV, FLAC, OGG, MP3 and what else libsndfile reads, mixed to mono.
 
-        `max_duration` in seconds bounds what a hostile file can make of the memory.
+        An open file is read from its start where it can seek, else from where it is.
+        `sample_rate` in hertz resamples while reading, so that a long file is never held at
+        its own rate; None keeps the file's. `max_duration` in seconds bounds what a hostile
+        file can make of the memory.
 
         Raises:
             AudioError: the file cannot be read, or is a str, which is always text.
@@ -232,21 +248,9 @@ class Audio:
             EmptyAudioError: it holds no samples.
 
         """
-        name = _name(source)
-        try:
-            with _open(source, name) as file:
-                samples, rate = _read(file, name, max_duration), file.samplerate
-        except OSError as error:
-            raise AudioError(
-                f"{name} cannot be read ({error.strerror or error}); check the path and its "
-                "permissions."
-            ) from error
-        if not len(samples):
-            raise EmptyAudioError(f"{name} holds no sound at all; record it again.")
-        try:
-            return cls(samples, rate)
-        except AudioFormatError as error:
-            raise AudioFormatError(f"{name}: {error}") from error
+        if sample_rate is not None:
+            sample_rate = check_rate(sample_rate)
+        return cls._of(*read_audio(source, max_duration=max_duration, sample_rate=sample_rate))
 
     def resample(self, hz: int) -> Audio:
         """Return the same sound at another sample rate (soxr, high quality).
@@ -255,9 +259,12 @@ class Audio:
             AudioFormatError: `hz` is not a sample rate.
 
         """
-        if _check_rate(hz) == self.sample_rate:
+        hz = check_rate(hz)
+        if hz == self.sample_rate:
             return self
-        return Audio(soxr.resample(self.samples, self.sample_rate, hz, quality="HQ"), hz)
+        samples = soxr.resample(self.samples, self.sample_rate, hz, quality="HQ")
+        np.clip(samples, -1.0, 1.0, out=samples)  # a filter overshoots at the edges of full scale
+        return self._of(samples, hz)
 
     def require_sample_rate(self, hz: int) -> None:
         """Check the sample rate.
@@ -276,114 +283,92 @@ class Audio:
         """Iterate over whole frames of `size` samples; the last is filled up with silence.
 
         Each has shape (size,), float32, in [-1, 1], read-only.
+
+        Raises:
+            ConfigurationError: `size` is less than 1.
+
         """
-        for start in range(0, len(self), size):
-            frame = self.samples[start : start + size]
-            if len(frame) < size:
-                frame = np.pad(frame, (0, size - len(frame)))
-                frame.flags.writeable = False
-            yield frame
+        if size < 1:
+            raise ConfigurationError(f"A frame has at least one sample, not {size}; pass more.")
+        return (self._frame(start, size) for start in range(0, len(self), size))
+
+    def _frame(self, start: int, size: int) -> npt.NDArray[np.float32]:
+        frame = self.samples[start : start + size]
+        return frame if len(frame) == size else frozen_view(np.pad(frame, (0, size - len(frame))))
 
     def encode(self, format: str = "wav") -> bytes:  # noqa: A002 (the word users look for)
         """Return the bytes of a file: `wav` (16 bit), `flac`, `ogg` or `mp3` (with an ID3v2 tag).
 
+        OGG and MP3, which lose a little anyway, are resampled where they cannot hold the rate.
+
         Raises:
-            AudioFormatError: unknown format, or one that cannot hold this sample rate.
+            AudioFormatError: unknown format, or FLAC at a sample rate that it cannot hold.
+            EmptyAudioError: there are no samples.
 
         """
-        container, subtype = _container(format)
-        audio = self
-        if container == "MP3" and self.sample_rate not in _MP3_RATES:
-            audio = self.resample(min(r for r in _MP3_RATES if r >= min(self.sample_rate, 48_000)))
-        buffer = io.BytesIO()
-        try:
-            soundfile.write(
-                buffer, audio.samples, audio.sample_rate, format=container, subtype=subtype
-            )
-        except soundfile.LibsndfileError as error:
-            raise AudioFormatError(
-                f"{format} cannot hold audio at {audio.sample_rate} Hz ({error}); resample it."
-            ) from error
-        return (_ID3 if container == "MP3" else b"") + buffer.getvalue()
+        return encode_audio(self.samples, self.sample_rate, format)
 
     def save(self, path: os.PathLike[str] | str) -> None:
         """Write a file of the kind that its ending names; all of it or, on failure, nothing.
 
         Raises:
-            AudioFormatError: the ending names no known format.
+            AudioFormatError: the ending names no known format, or see `encode`.
+            EmptyAudioError: there are no samples.
             StorageError: the disk is full, or the folder is missing or read-only.
 
         """
-        path = Path(path)
-        data = self.encode(path.suffix.removeprefix("."))
-        partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            try:
-                partial.write_bytes(data)
-                partial.replace(path)
-            finally:
-                partial.unlink(missing_ok=True)
-        except OSError as error:
-            raise StorageError(
-                f"{path} cannot be written ({error.strerror or error}); "
-                "free some space or choose another folder."
-            ) from error
+        with AudioWriter(path) as writer:
+            writer.write(self)
 
 
-_MP3_RATES: Final = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+class AudioWriter:
+    """Writes long audio piece by piece to a file of the kind that the path's ending names.
 
+    Use as a context manager. The file appears, whole, when the block is left; when the block
+    fails, nothing is left. Its sample rate is that of the first piece; later pieces of another
+    rate are resampled as one stream.
 
-def _container(format: str) -> tuple[str, str]:  # noqa: A002
-    try:
-        return _FORMATS[format.lower()]
-    except KeyError:
-        raise AudioFormatError(
-            f"{format or 'no ending'!r} is not a kind of file that evakit writes; "
-            f"use one of {', '.join(_FORMATS)}."
-        ) from None
+    Raises:
+        AudioFormatError: the ending names no known format.
 
+    """
 
-def _name(source: AudioSource) -> str:
-    if isinstance(source, str):
-        raise AudioError(
-            f"A str is always text in evakit and never opens a file; write Path({source[:80]!r})."
-        )
-    if isinstance(source, os.PathLike):
-        return os.fspath(source)
-    return f"The {len(source)} bytes given" if isinstance(source, bytes) else "The file given"
+    def __init__(self, path: os.PathLike[str] | str) -> None:
+        self._file = AudioFile(path)
 
+    @property
+    def duration(self) -> float:
+        """Seconds written so far."""
+        return self._file.duration
 
-def _open(source: AudioSource, name: str) -> soundfile.SoundFile:
-    file: Any = source
-    if isinstance(source, bytes):
-        file = io.BytesIO(source)
-    elif isinstance(source, os.PathLike):
-        file = os.fspath(source)
-        if os.stat(file).st_size == 0:
-            raise EmptyAudioError(f"{name} is an empty file; record it again.")
-    try:
-        return soundfile.SoundFile(file)
-    except soundfile.LibsndfileError as error:
-        raise AudioFormatError(
-            f"{name} is not audio that can be read ({error.error_string}); "
-            "convert it to WAV, FLAC, OGG or MP3."
-        ) from error
+    def write(self, audio: Audio) -> None:
+        """Append a piece.
 
+        Raises:
+            AudioFormatError: the kind of file cannot hold its sample rate.
+            StorageError: the disk is full.
 
-def _read(
-    file: soundfile.SoundFile, name: str, max_duration: float
-) -> npt.NDArray[np.float32]:
-    limit = int(max_duration * file.samplerate)
-    blocks: list[npt.NDArray[np.float32]] = []
-    count = 0
-    while True:
-        block = file.read(_BLOCK, dtype="float32", always_2d=True)
-        if not len(block):
-            break
-        count += len(block)
-        if count > limit:
-            raise AudioFormatError(
-                f"{name} lasts longer than {max_duration:g} s; cut it into shorter pieces."
-            )
-        blocks.append(block.mean(axis=1))
-    return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
+        """
+        self._file.write(audio.samples, audio.sample_rate)
+
+    def __enter__(self) -> Self:
+        self._file.open()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Put the file in place, or leave nothing.
+
+        Raises:
+            EmptyAudioError: nothing was written.
+            StorageError: the disk is full, or was.
+
+        """
+        if exc_type is None:
+            self._file.finish()
+        else:
+            self._file.discard()

@@ -48,10 +48,10 @@ class BackendName:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Take a name apart.
+        r"""Take a name apart.
 
         The device is what follows the last `@` if it reads like one, the model all that follows
-        the first `:`, so that `qwen3:4b`, `org/model@revision` and `C:\\\\model` survive.
+        the first `:`, so that `qwen3:4b`, `org/model@revision` and `C:\model` survive.
 
         Raises:
             ConfigurationError: there is no name in it.
@@ -86,11 +86,11 @@ class BackendSpec:
     """Unique for its kind."""
     factory: Callable[..., Backend]
     """Called with `model=` (a str, when one is named) and the user's options as keywords."""
-    capabilities: Capabilities = Capabilities()
-    voices: tuple[Voice, ...] = field(default=(), converter=tuple)
-    models: tuple[Model, ...] = field(default=(), converter=tuple)
+    capabilities: Capabilities = field(factory=Capabilities)
+    voices: tuple[Voice, ...] = field(default=(), converter=tuple[Voice, ...])
+    models: tuple[Model, ...] = field(default=(), converter=tuple[Model, ...])
     """The models that it can name beforehand; listed by `evakit models`."""
-    requires: tuple[str, ...] = field(default=(), converter=tuple)
+    requires: tuple[str, ...] = field(default=(), converter=tuple[str, ...])
     """Modules that its engine needs; looked for, never imported, to say whether it is available."""
     description: str = ""
     distribution: str | None = None

@@ -34,7 +34,7 @@ class Segment:
     """First sample."""
     end: int
     """Sample after the last."""
-    words: tuple[Word, ...] = field(default=(), converter=tuple)
+    words: tuple[Word, ...] = field(default=(), converter=tuple[Word, ...])
 
 
 @frozen
@@ -42,7 +42,7 @@ class Transcript:
     """The text of an utterance; an empty `text` means that nothing was said."""
 
     text: str
-    segments: tuple[Segment, ...] = field(default=(), converter=tuple)
+    segments: tuple[Segment, ...] = field(default=(), converter=tuple[Segment, ...])
     language: str | None = None
     """Language tag such as `fr`; None when it was neither given nor detected."""
     language_probability: float | None = None

@@ -3,6 +3,7 @@
 What may not live here: retries, metrics, history, and defaults that hide errors.
 """
 
+from .._threads import check_cancelled, stop_asked
 from .backend import Backend, BlockingBackend, Capabilities, LoadContext
 from .llm import (
     LLM,
@@ -51,4 +52,6 @@ __all__ = [
     "TurnQuestion",
     "Usage",
     "VADSession",
+    "check_cancelled",
+    "stop_asked",
 ]

@@ -25,7 +25,7 @@ __all__ = ["Backend", "BlockingBackend", "Capabilities", "LoadContext"]
 class Capabilities:
     """What a backend can do, as data; each flag reads as a sentence about the backend."""
 
-    devices: frozenset[str] = field(default=frozenset({"cpu"}), converter=frozenset)
+    devices: frozenset[str] = field(default=frozenset({"cpu"}), converter=frozenset[str])
     """Where it can run: `cpu`, `cuda`; `{"remote"}` for a service elsewhere."""
     serves_many_at_once: bool = False
     """Its engine takes several calls at a time, so calls need not queue for it."""

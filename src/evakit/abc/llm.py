@@ -36,7 +36,7 @@ __all__ = [
 class LLMRequest:
     """What a reply is asked for with."""
 
-    messages: tuple[Message, ...] = field(converter=tuple)
+    messages: tuple[Message, ...] = field(converter=tuple[Message, ...])
     """The system prompt first if there is one, then the history, the user's message last."""
     language: str | None = None
     """The language spoken in this turn, as a tag; None when it is not known."""

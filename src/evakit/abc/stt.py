@@ -24,7 +24,7 @@ __all__ = ["STT", "BlockingSTT", "STTOptions", "STTSession", "STTUpdate"]
 class STTOptions:
     """What may differ from one utterance to the next."""
 
-    languages: tuple[str, ...] = field(default=(), converter=tuple)
+    languages: tuple[str, ...] = field(default=(), converter=tuple[str, ...])
     """Empty: detect the language. One: it is spoken. Several: it is one of these."""
     wants_words: bool = False
     """Whether word positions are needed; they may cost time."""

@@ -9,10 +9,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import anyio
-from attrs import field, frozen
+import numpy as np
+from attrs import frozen
 
 from .. import _threads
 from ..audio import Audio
@@ -21,6 +22,8 @@ from ..models import Model
 from ..transcript import Word
 from ..voices import Voice
 from .backend import Backend, BlockingBackend
+
+_ANY_RATE: Final = 16_000  # hertz, of audio that has no samples
 
 __all__ = ["TTS", "BlockingTTS", "Speech", "TTSOptions", "TTSSession"]
 
@@ -212,5 +215,6 @@ class _Clauses(TTSSession):
             if held is not None:
                 yield held
             held = chunk
-        if held is not None:
-            yield Speech(held.audio, held.words, units=1)
+        if held is None:  # nothing to say, or an engine that failed quietly: others judge
+            held = Speech(Audio(np.zeros(0, np.float32), _ANY_RATE))
+        yield Speech(held.audio, held.words, units=1)

@@ -46,9 +46,9 @@ class WheelSource:
 
     distribution: str
     version: str
-    members: tuple[str, ...] = field(converter=tuple)
+    members: tuple[str, ...] = field(converter=tuple[str, ...])
     """The files inside the wheel. Several, of this and further wheels, are joined."""
-    further: tuple[WheelSource, ...] = field(default=(), converter=tuple)
+    further: tuple[WheelSource, ...] = field(default=(), converter=tuple["WheelSource", ...])
     """Wheels with the rest of the file, where it is cut into parts."""
 
     def __str__(self) -> str:
@@ -61,7 +61,7 @@ class HubListing:
 
     repo: str
     revision: str = "main"
-    patterns: tuple[str, ...] = field(default=("*",), converter=tuple)
+    patterns: tuple[str, ...] = field(default=("*",), converter=tuple[str, ...])
     """Shell patterns (`*.json`); what matches one of them belongs to the model."""
 
     def __str__(self) -> str:
@@ -78,7 +78,9 @@ class ModelFile:
     """Bytes."""
     sha256: str = field()
     """64 hexadecimal digits; a file with another hash is never used."""
-    sources: tuple[HubSource | WheelSource, ...] = field(converter=tuple)
+    sources: tuple[HubSource | WheelSource, ...] = field(
+        converter=tuple[HubSource | WheelSource, ...]
+    )
     """Where it can come from, the preferred one first."""
 
     @sha256.validator
@@ -94,13 +96,13 @@ class Model:
     name: str
     kind: str
     """What it is for: `stt`, `llm`, `tts`, `vad` or `turn_detector`."""
-    files: tuple[ModelFile, ...] = field(default=(), converter=tuple)
+    files: tuple[ModelFile, ...] = field(default=(), converter=tuple[ModelFile, ...])
     """Every file, when they are known beforehand."""
     listing: HubListing | None = None
     """Where to ask for the files, when they are not."""
     licence: str | None = None
     """SPDX identifier; None when it is not known."""
-    languages: tuple[str, ...] = field(default=(), converter=tuple)
+    languages: tuple[str, ...] = field(default=(), converter=tuple[str, ...])
     """Language tags; empty when any, or when it is not known."""
     starter: bool = False
     """Part of the starter set, which `evakit models fetch` without a name gets."""

@@ -1,0 +1,47 @@
+"""Makes the virtual environment `.venv` with nothing but a Python: what `make` runs first.
+
+What may not live here: installing evakit; the Makefile does that with the environment's pip.
+"""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+TARGET = HERE / ".venv"
+
+
+def main() -> None:
+    """Make `.venv`, with the standard library's venv or, where that is cut out, virtualenv."""
+    if sys.version_info < (3, 11):
+        sys.exit(
+            f"evakit needs Python 3.11 or newer and this is {sys.version.split()[0]}; "
+            "install one, or name it: make demo PYTHON=python3.13"
+        )
+    if importlib.util.find_spec("ensurepip"):
+        venv.EnvBuilder(with_pip=True, clear=True).create(TARGET)
+    elif importlib.util.find_spec("pip"):
+        # Debian and its kin ship Python without ensurepip; a folder of its own is no
+        # installation into the system, so an externally managed Python allows it.
+        tool = HERE / ".venv-tool"
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(tool)]
+        subprocess.run([*pip, "virtualenv"], check=True)
+        subprocess.run(
+            [sys.executable, "-m", "virtualenv", "--clear", "--quiet", str(TARGET)],
+            check=True,
+            env={**os.environ, "PYTHONPATH": str(tool)},
+        )
+        shutil.rmtree(tool)
+    else:
+        sys.exit(
+            "This Python has neither ensurepip nor pip, so no environment can be made; install "
+            "your system's package for it (on Debian and Ubuntu: python3-venv)."
+        )
+
+
+if __name__ == "__main__":
+    main()

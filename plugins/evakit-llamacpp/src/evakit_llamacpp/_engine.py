@@ -1,0 +1,256 @@
+"""Engine: a loaded model in llama.cpp's server, in this process.
+
+The only module that imports xllamacpp. What may not live here: conversations, sampling,
+and evakit's errors about them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import weakref
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import frozen
+
+from ._listener import Listener, private_listener
+
+__all__ = ["Engine", "EngineClosedError", "EngineError", "LoadFailedError"]
+
+CHUNK: Final = 64
+"""Tokens of a prompt that are read between two looks at whether the reply is still wanted.
+
+Reading 1474 tokens took 6.2 s in chunks of 64 and 5.6 s in chunks of 512."""
+_QUIET: Final = -1  # nothing at all; the engine writes to the process's descriptor 2 otherwise
+_CONNECTIONS: Final = 2  # threads for counting tokens; replies do not go through the socket
+_WAIT_TO_CLOSE: Final = 5.0  # seconds for replies to notice that their model goes
+_REMEMBERED: Final = 1024  # messages whose tokens need not be counted again
+
+OnChunk = Callable[[dict[str, Any]], bool]
+
+
+class EngineError(Exception):
+    """The engine refused a request or failed at it."""
+
+    def __init__(self, message: str, *, kind: str = "") -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class EngineClosedError(Exception):
+    """The model was unloaded."""
+
+
+class LoadFailedError(Exception):
+    """The engine could not load the model, and does not say why."""
+
+
+@frozen(kw_only=True)
+class EngineOptions:
+    """What a model is loaded with."""
+
+    path: Path
+    context: int
+    """Tokens for each of `parallel` conversations."""
+    parallel: int
+    threads: int
+    """CPU threads that write."""
+    prompt_threads: int
+    """CPU threads that read a prompt."""
+    cache_mib: int
+    """Memory for prefixes of conversations that are not being worked on."""
+
+
+class Engine:
+    """A loaded model. Thread-safe."""
+
+    def __init__(self, options: EngineOptions, listener: Listener | None = None) -> None:
+        """Load the model; blocks.
+
+        Raises:
+            ImportError: xllamacpp is not installed.
+            LoadFailedError: the engine could not load the file.
+
+        """
+        vendor = import_module("xllamacpp")
+        self._listener = listener or private_listener()
+        try:
+            self._devices_before = vendor.get_device_info()
+            server = vendor.Server(_parameters(vendor, options, self._listener))
+        except RuntimeError as error:
+            self._listener.close()
+            raise LoadFailedError(str(error)) from error
+        except BaseException:
+            self._listener.close()
+            raise
+        self._devices_after: list[dict[str, Any]] = vendor.get_device_info()
+        self._address: str = server.listening_address
+        self._held = [server]
+        del server
+        # Runs at the end of the interpreter too.
+        self._free = weakref.finalize(self, _free, self._held, self._listener, os.getpid())
+        self._changed = threading.Condition()
+        self._active = 0
+        self._closing = False
+        self._tokens = lru_cache(_REMEMBERED)(self._tokenize)
+        try:
+            about = self._ask("/v1/models")["data"][0]["meta"]
+        except BaseException:
+            self.close()
+            raise
+        self.context: int = about["n_ctx"]
+        """Tokens that a prompt and its reply may have together."""
+        self.trained_context: int = about["n_ctx_train"]
+        """Tokens that the model was trained to read."""
+
+    @property
+    def devices(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """The devices that the engine lists, before and after loading."""
+        return self._devices_before, self._devices_after
+
+    def stream(self, body: dict[str, Any], on_chunk: OnChunk) -> None:
+        """Generate; call `on_chunk`, in this thread, with each chunk until it returns True.
+
+        Raises what `on_chunk` raises, and:
+
+        Raises:
+            EngineError: the engine refused the request or failed at it.
+            EngineClosedError: the model was unloaded, before or meanwhile.
+
+        """
+        failures: list[BaseException] = []
+
+        def callback(text: str) -> bool:
+            if failures:
+                return True
+            try:
+                if self._closing:
+                    raise EngineClosedError
+                chunk = json.loads(text)
+                if "error" in chunk:
+                    about = chunk["error"]
+                    raise EngineError(about["message"], kind=about["type"])
+                return on_chunk(chunk)
+            except BaseException as failure:  # noqa: BLE001 (the engine would swallow it; raised below)
+                failures.append(failure)
+                return True
+
+        with self._in_use():
+            try:
+                self._held[0].handle_chat_completions(json.dumps(body), callback)
+            except (ValueError, RuntimeError) as error:
+                raise EngineError(str(error)) from error
+        if failures:
+            raise failures[0]
+
+    def count(self, messages: Sequence[dict[str, str]]) -> int:
+        """Return the tokens of a whole prompt, as the model's template writes it.
+
+        Raises:
+            EngineError: the template takes no such messages.
+            EngineClosedError: the model was unloaded.
+
+        """
+        answer = self._ask("/chat/completions/input_tokens", {"messages": list(messages)})
+        return int(answer["input_tokens"])
+
+    def tokens(self, text: str) -> int:
+        """Return the tokens of a text by itself; remembered.
+
+        Raises:
+            EngineClosedError: the model was unloaded.
+
+        """
+        return self._tokens(text)
+
+    def _tokenize(self, text: str) -> int:
+        return len(self._ask("/tokenize", {"content": text, "parse_special": True})["tokens"])
+
+    def metrics(self) -> dict[str, float]:
+        """Return the engine's counters."""
+        with self._in_use():
+            text: str = self._held[0].handle_metrics()
+        lines = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
+        return {name.removeprefix("llamacpp:"): float(value) for name, _, value in lines if name}
+
+    def close(self) -> None:
+        """Stop what is being generated and free the model; calling it twice is fine."""
+        with self._changed:
+            self._closing = True
+            self._changed.wait_for(lambda: self._active == 0, timeout=_WAIT_TO_CLOSE)
+            if self._active:  # whoever leaves last frees it
+                return
+        self._free()
+
+    @contextmanager
+    def _in_use(self) -> Generator[None]:
+        with self._changed:
+            if self._closing:
+                raise EngineClosedError
+            self._active += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._active -= 1
+                last = self._closing and not self._active
+                self._changed.notify_all()
+            if last:
+                self._free()
+
+    def _ask(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Send a request through the socket: there is no other way to count tokens."""
+        headers = {"Content-Type": "application/json"}
+        if self._listener.key:
+            headers["Authorization"] = f"Bearer {self._listener.key}"
+        with self._in_use():
+            connection = self._listener.connection(self._address)
+            try:
+                content = None if body is None else json.dumps(body)
+                connection.request("GET" if body is None else "POST", path, content, headers)
+                answer: dict[str, Any] = json.loads(connection.getresponse().read())
+            except OSError as error:
+                raise EngineError(f"its socket does not answer: {error}") from error
+            finally:
+                connection.close()
+        if "error" in answer:
+            raise EngineError(answer["error"]["message"], kind=answer["error"]["type"])
+        return answer
+
+
+def _parameters(vendor: Any, options: EngineOptions, listener: Listener) -> Any:
+    parameters = vendor.CommonParams()
+    parameters.model.path = str(options.path)
+    parameters.verbosity = _QUIET
+    parameters.hostnames = [listener.hostname]
+    parameters.api_keys = [listener.key] if listener.key else []
+    parameters.cors_origins = ""
+    parameters.ui = False
+    parameters.offline = True
+    parameters.endpoint_metrics = True
+    parameters.n_threads_http = _CONNECTIONS
+    parameters.n_gpu_layers = 0
+    parameters.no_kv_offload = True
+    parameters.no_op_offload = True
+    parameters.fit_params = False  # the context is what was asked for, or an error
+    parameters.n_parallel = options.parallel
+    parameters.n_ctx = options.context * options.parallel
+    parameters.n_batch = parameters.n_ubatch = max(CHUNK, options.parallel)
+    # Keeps the prefix of each conversation: in its slot while there is room, else in memory.
+    parameters.cache_prompt = True
+    parameters.cache_ram_mib = options.cache_mib
+    parameters.cpuparams.n_threads = options.threads
+    parameters.cpuparams_batch.n_threads = options.prompt_threads
+    return parameters
+
+
+def _free(held: list[Any], listener: Listener, owner: int) -> None:
+    held.clear()  # the server ends in its destructor
+    if os.getpid() == owner:  # a forked child leaves its parent's socket alone
+        listener.close()

@@ -1,0 +1,366 @@
+"""LlamaCppLLM: the LLM backend.
+
+What may not live here: xllamacpp (`_engine.py`), and which old turns go (`_context.py`).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from evakit.abc import (
+    CallbackLLM,
+    Capabilities,
+    Finish,
+    LLMChunk,
+    LLMRequest,
+    LoadContext,
+    Usage,
+    stop_asked,
+)
+from evakit.chat import Message
+from evakit.devices import Placement
+from evakit.errors import (
+    BackendBusyError,
+    BackendUnavailableError,
+    ConfigurationError,
+    ContextTooLongError,
+    DeviceError,
+    GenerationError,
+    ModelError,
+)
+from evakit.models import Model
+
+from ._context import fit
+from ._engine import Engine, EngineClosedError, EngineError, EngineOptions, LoadFailedError
+from ._gguf import check_gguf
+from ._models import choose_model
+from ._placement import read_placement
+
+__all__ = ["LlamaCppLLM"]
+
+_CONTEXT: Final = 4096  # tokens: about 40 minutes of talk; SmolLM2 was trained for 8192
+_PATIENCE: Final = 60.0  # seconds to wait for others' replies, as in evakit's lanes
+_POLL: Final = 0.02  # seconds between two looks at whether the waiting caller was cancelled
+
+Emit = Callable[[LLMChunk], bool]
+
+
+class LlamaCppLLM(CallbackLLM):
+    """Generates replies with llama.cpp, in this process."""
+
+    capabilities = Capabilities(serves_many_at_once=True)
+
+    def __init__(
+        self,
+        model: str = "smollm2-135m-instruct",
+        *,
+        context_tokens: int | None = None,
+        max_tokens: int = 256,
+        temperature: float = 0.2,
+        top_p: float = 0.9,
+        repeat_penalty: float = 1.1,
+        seed: int | None = 0,
+        threads: int | None = None,
+        parallel: int = 2,
+        cache_mib: int = 512,
+    ) -> None:
+        """Choose a model.
+
+        Args:
+            model: `smollm2-135m-instruct`, the path of a .gguf file, or
+                `organisation/repository/file.gguf[@revision]` of the Hugging Face hub.
+            context_tokens: what prompt and reply may have together; None is 4096, or what the
+                model was trained for if that is less. Older turns are left out as needed.
+            max_tokens: the length of a reply where the request does not say.
+            temperature: how freely words are chosen; 0 takes the likeliest. 0.2 and a `top_p`
+                of 0.9 are what SmolLM2's authors use.
+            top_p: the share of the likeliest words that are chosen from.
+            repeat_penalty: above 1, words that were just said become less likely; small models
+                go round in circles without it.
+            seed: the same seed gives the same reply; None, a new one each time.
+            threads: CPU threads; None is half the CPUs for writing, so that speech can be made
+                meanwhile (two busy threads on two busy CPUs wrote 1 token a second, one wrote
+                44), and all of them for reading a prompt.
+            parallel: how many replies are generated at once; each takes the memory of a context.
+            cache_mib: memory in MiB that keeps what was read for conversations that pause.
+
+        Raises:
+            UnknownModelError: `model` is none of these.
+            ConfigurationError: a number makes no sense.
+
+        """
+        _at_least(1, max_tokens=max_tokens, parallel=parallel, threads=threads)
+        _at_least(64, context_tokens=context_tokens)
+        _at_least(0, temperature=temperature, cache_mib=cache_mib, seed=seed)
+        if not 0 < top_p <= 1:
+            raise ConfigurationError(f"top_p is {top_p}; use a number above 0, at most 1.")
+        if not 0 < repeat_penalty < math.inf:
+            raise ConfigurationError(f"repeat_penalty is {repeat_penalty}; 1 means no penalty.")
+        self._choice = choose_model(model)
+        self.model_name = self._choice.name
+        self._context_tokens = context_tokens
+        self._max_tokens = max_tokens
+        self._sampling = {
+            "temperature": temperature,
+            "top_p": top_p,
+            "repeat_penalty": repeat_penalty,
+            "seed": -1 if seed is None else seed,  # the engine's word for a new one each time
+        }
+        self._threads = threads
+        self._parallel = parallel
+        self._cache_mib = cache_mib
+        self._engine: Engine | None = None
+        self._placement: Placement | None = None
+
+    def models(self) -> tuple[Model, ...]:
+        """Name the model, unless it is a file on this disk."""
+        return () if self._choice.model is None else (self._choice.model,)
+
+    def load_model(self, context: LoadContext) -> None:
+        """Load the model, on the CPU.
+
+        Raises:
+            BackendUnavailableError: xllamacpp is not installed.
+            ModelError: the file is missing, or not a model that llama.cpp can load.
+            DeviceError: another device than the CPU is asked for.
+            ConfigurationError: more context is asked for than the model was trained for.
+
+        """
+        if context.device.name != "cpu":
+            raise DeviceError(
+                f"{self.name or 'llamacpp'} was asked for on {context.device}, but runs on the "
+                "CPU only; ask for device 'cpu' or 'auto'.",
+                component=self.name,
+                wanted=context.device.name,
+            )
+        path = self._path(context)
+        check_gguf(path, model=self._choice.name)
+        engine = self._loaded(path, self._threads or context.threads)
+        if (self._context_tokens or 0) > engine.context:
+            engine.close()
+            raise ConfigurationError(
+                f"context_tokens is {self._context_tokens}, but {self._choice.name} was trained "
+                f"for {engine.trained_context}; ask for at most that."
+            )
+        # The template's words around a message, told from one turn more.
+        one = [{"role": "user", "content": "a"}]
+        more = [*one, {"role": "assistant", "content": "a"}, *one]
+        try:
+            added = engine.count(more) - engine.count(one) - 2 * engine.tokens("a")
+        except EngineError:
+            engine.close()
+            raise
+        self._around = max(0, -(-added // 2))
+        self._slots = threading.BoundedSemaphore(self._parallel)
+        self._placement = read_placement(*engine.devices, path.stat().st_size)
+        self._engine = engine
+
+    def _path(self, context: LoadContext) -> Path:
+        if self._choice.model is None:
+            return Path(self._choice.file)
+        folder = context.models.get(self._choice.model.name)
+        if folder is None:
+            raise ModelError(
+                f"The files of {self._choice.model.name} were not given to the backend; get them "
+                f"with: evakit models fetch {self._choice.model.name}",
+                model=self._choice.model.name,
+            )
+        return folder / self._choice.file
+
+    def _loaded(self, path: Path, threads: int | None) -> Engine:
+        cpus = _cpus()
+        try:
+            return Engine(
+                EngineOptions(
+                    path=path,
+                    context=self._context_tokens or _CONTEXT,
+                    parallel=self._parallel,
+                    threads=threads or max(1, cpus // 2),
+                    prompt_threads=threads or cpus,
+                    cache_mib=self._cache_mib,
+                )
+            )
+        except ImportError as error:
+            raise BackendUnavailableError(
+                f"xllamacpp could not be imported ({error}); "
+                "install it with: pip install xllamacpp",
+                backend=self.name,
+                stage="llm",
+            ) from error
+        except LoadFailedError as error:
+            raise ModelError(
+                f"llama.cpp could not load {path}: the file is damaged, of an architecture that "
+                "this release does not know, or too large for this machine's memory; download it "
+                "again, ask for fewer context_tokens, or update xllamacpp.",
+                model=self._choice.name,
+            ) from error
+
+    def unload_model(self) -> None:
+        """Stop what is being generated and free the model."""
+        engine, self._engine, self._placement = self._engine, None, None
+        if engine is not None:
+            engine.close()
+
+    def placement(self) -> Placement:
+        """Say where the model is, as read from the engine's devices."""
+        if self._placement is None:
+            return super().placement()
+        return self._placement
+
+    def generate(self, request: LLMRequest, emit: Emit) -> None:
+        """Emit the reply's text as it comes, then what it cost and why it ended."""
+        reply = _Reply(emit)
+        with self._errors():
+            self._run(request, request.max_tokens or self._max_tokens, reply.take)
+
+    def warm(self, request: LLMRequest) -> None:
+        """Read a prompt, so that the reply to it starts sooner."""
+        with self._errors():
+            self._run(request, 0, _until_stopped)
+
+    def _run(
+        self, request: LLMRequest, max_tokens: int, take: Callable[[dict[str, Any]], bool]
+    ) -> None:
+        engine = self._engine
+        if engine is None:
+            raise EngineClosedError
+        messages = self._fitting(engine, request)
+        with self._slot() as ours:
+            if ours:
+                body = {
+                    **self._sampling,
+                    "messages": _written(messages),
+                    "max_tokens": max_tokens,
+                    "stream": True,
+                    # A chunk for each piece of the prompt: the only moments to stop at.
+                    "return_progress": True,
+                }
+                engine.stream(body, take)
+
+    def _fitting(self, engine: Engine, request: LLMRequest) -> tuple[Message, ...]:
+        # Room for the reply, but never more than half: a bound on a reply is not a plan.
+        reserved = min(request.max_tokens or self._max_tokens, engine.context // 2)
+        space = engine.context - reserved
+        messages, tokens = fit(
+            request.messages,
+            space,
+            count=lambda some: engine.count(_written(some)),
+            cost=lambda message: engine.tokens(_encodable(message.content)) + self._around,
+        )
+        if tokens > space:
+            raise ContextTooLongError(
+                f"The last message and the system prompt have {tokens} tokens, but {self.name} "
+                f"reads at most {space} ({engine.context} less {reserved} for the reply); shorten "
+                f"them, or set context_tokens (the model was trained for {engine.trained_context})"
+                " or use another model.",
+                backend=self.name,
+            )
+        return messages
+
+    @contextmanager
+    def _slot(self) -> Generator[bool]:
+        """Wait until fewer than `parallel` replies are generated; False when asked to stop."""
+        deadline = time.monotonic() + _PATIENCE
+        while not self._slots.acquire(timeout=_POLL):
+            if stop_asked():
+                yield False
+                return
+            if time.monotonic() > deadline:
+                raise BackendBusyError(
+                    f"{self.name} was busy for {_PATIENCE:g} s with other conversations; try "
+                    "again, allow fewer at once, or raise its option parallel.",
+                    backend=self.name,
+                    stage="llm",
+                    retryable=True,
+                )
+        try:
+            yield True
+        finally:
+            self._slots.release()
+
+    @contextmanager
+    def _errors(self) -> Generator[None]:
+        try:
+            yield
+        except EngineClosedError:
+            raise BackendUnavailableError(
+                f"{self.name} is not loaded; load it, or use a conversation that is open.",
+                backend=self.name,
+                stage="llm",
+            ) from None
+        except EngineError as error:
+            kind = ContextTooLongError if error.kind == _TOO_LONG else GenerationError
+            raise kind(
+                f"{self.name} could not reply: llama.cpp says {str(error)!r}; "
+                "change the messages or use another model.",
+                backend=self.name,
+            ) from error
+
+
+_TOO_LONG: Final = "exceed_context_size_error"  # tools/server/README.md of llama.cpp
+
+
+class _Reply:
+    """Takes the engine's chunks apart."""
+
+    def __init__(self, emit: Emit) -> None:
+        self._emit = emit
+        self._begun = False
+
+    def take(self, chunk: dict[str, Any]) -> bool:
+        """Emit what a chunk holds; True to stop."""
+        if "prompt_progress" in chunk and stop_asked():
+            return True
+        for choice in chunk["choices"]:
+            text = choice["delta"].get("content") or ""
+            if not self._begun:
+                text = text.lstrip()
+            if text:
+                self._begun = True
+                if self._emit(text):
+                    return True
+            if choice["finish_reason"]:
+                return self._emit(_usage(chunk["timings"])) or self._emit(
+                    Finish(choice["finish_reason"])
+                )
+        return False
+
+
+def _usage(timings: dict[str, Any]) -> Usage:
+    return Usage(
+        prompt_tokens=timings["cache_n"] + timings["prompt_n"],
+        cached_tokens=timings["cache_n"],
+        completion_tokens=timings["predicted_n"],
+    )
+
+
+def _until_stopped(_chunk: dict[str, Any]) -> bool:
+    return stop_asked()
+
+
+def _written(messages: Sequence[Message]) -> list[dict[str, str]]:
+    return [{"role": m.role.value, "content": _encodable(m.content)} for m in messages]
+
+
+def _encodable(text: str) -> str:
+    """Replace lone surrogates, which the engine's JSON parser refuses."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _cpus() -> int:
+    if hasattr(os, "sched_getaffinity"):  # how many this process may use; not on all systems
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _at_least(least: int, **options: float | None) -> None:
+    for name, value in options.items():
+        if value is not None and not least <= value < math.inf:
+            raise ConfigurationError(f"{name} is {value}; use at least {least}.")

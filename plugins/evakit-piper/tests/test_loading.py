@@ -1,0 +1,165 @@
+"""Loading and unloading: what is refused, what is imported when, and where it then runs."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from evakit.abc import LoadContext, TTSOptions
+from evakit.devices import Device, verify_placement
+from evakit.errors import DeviceError, ModelError, SynthesisError
+from evakit_piper import PiperTTS
+from evakit_piper._models import JOE
+
+
+def test_placement_is_read_back_from_the_operators(hum):
+    placement = verify_placement("piper", Device("cpu"), hum.placement())
+    assert "CPUExecutionProvider" in placement.observed
+    assert "4 Mul" in placement.observed
+
+
+def test_another_device_is_refused_before_anything_is_loaded():
+    with pytest.raises(DeviceError, match="cuda:0"):
+        PiperTTS().load_model(LoadContext(device=Device("cuda:0")))
+
+
+@pytest.mark.parametrize("size", [0, 100, 400])
+def test_a_damaged_graph_is_refused(tiny, piper, size, capfd):
+    path = tiny()
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(ModelError, match="cannot speak") as caught:
+        piper(path)
+    assert caught.value.__cause__ is not None
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_graph_that_is_not_a_voice_is_refused(tiny, piper, configuration, capfd):
+    with pytest.raises(ModelError, match="sid"):
+        piper(tiny(pitches=(0.1, 0.2)))  # the configuration says that there is one speaker
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"audio": {}},
+        {"audio": {"sample_rate": 0}},
+        {"phoneme_id_map": {}},
+        {"phoneme_id_map": {"a": [0]}},
+        {"phoneme_id_map": 3},
+        {"phoneme_type": "whistles"},
+        {"phoneme_type": "pinyin"},
+        {"espeak": {"voice": "xx-nobody"}},
+        {"inference": 3},
+        {"inference": {"length_scale": "long"}},
+        {"num_speakers": "two"},
+    ],
+)
+def test_a_wrong_configuration_is_refused(tiny, piper, configuration, changes, capfd):
+    with pytest.raises(ModelError) as caught:
+        piper(tiny(configuration=configuration(**changes)))
+    assert "tiny.onnx" in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_missing_graph_is_refused(tmp_path):
+    (tmp_path / "en_US-joe-medium.onnx.json").write_text("{}")
+    with pytest.raises(ModelError, match="no file"):
+        PiperTTS().load_model(LoadContext(models={JOE.name: tmp_path}))
+
+
+def test_a_missing_configuration_is_refused(tmp_path):
+    with pytest.raises(ModelError, match="configuration"):
+        PiperTTS().load_model(LoadContext(models={JOE.name: tmp_path}))
+
+
+def test_a_voice_is_loaded_once(tiny, piper):
+    path = tiny()
+    tts = piper(path)
+    before = tts._loaded[str(path)]
+    tts.load_voice(tts.find_voice(str(path)), {})
+    assert tts._loaded[str(path)] is before
+
+
+def test_several_voices_are_loaded_side_by_side(tiny, piper):
+    first, second = tiny("first"), tiny("second")
+    tts = piper(first)
+    tts.load_voice(tts.find_voice(str(second)), {})
+    assert list(tts._loaded) == [str(first), str(second)]
+    assert "second.onnx" in tts.placement().observed
+
+
+def test_unloading_gives_the_threads_back_and_may_be_done_twice(tiny, piper):
+    path = tiny()
+    piper(path).unload_model()  # whatever the libraries start once for all
+    process = psutil.Process()
+    before = process.num_threads()
+    tts = PiperTTS(str(path))
+    tts.load_model(LoadContext(threads=3))
+    assert process.num_threads() == before + 2  # the caller's own thread is the third
+    tts.unload_model()
+    tts.unload_model()
+    assert process.num_threads() == before
+    with pytest.raises(SynthesisError, match="not loaded"):
+        list(tts.synthesize("Hello.", TTSOptions()))
+    with pytest.raises(SynthesisError, match="not loaded"):
+        tts.load_voice(tts.find_voice("joe"), {})
+
+
+def test_a_backend_that_was_unloaded_loads_again(tiny, piper):
+    tts = piper(tiny())
+    tts.unload_model()
+    tts.load_model(LoadContext())
+    assert list(tts.synthesize("Hello.", TTSOptions()))
+
+
+def test_nothing_that_is_said_reaches_a_log(tiny, piper, configuration, caplog):
+    few = configuration()
+    few["phoneme_id_map"] = {k: v for k, v in few["phoneme_id_map"].items() if k not in "əl"}
+    tts = piper(tiny(configuration=few))
+    with caplog.at_level(logging.DEBUG):
+        list(tts.synthesize("Hello there.", TTSOptions()))
+    assert [r for r in caplog.records if r.name.startswith(("piper", "evakit"))] == []
+
+
+_SCRIPT = """
+import sys
+from evakit.plugins import discover
+from evakit.abc import LoadContext, TTSOptions
+from evakit.errors import ModelError
+VENDOR = ("piper", "onnxruntime")
+spec = discover().get("tts", "piper")
+tts = spec.create(sys.argv[1])
+tts.find_voice("siwis"), tts.voices, tts.models(), spec.missing()
+assert not [m for m in VENDOR if m in sys.modules], "imported before loading"
+tts.load_model(LoadContext())
+assert all(m in sys.modules for m in VENDOR)
+for text in ("Hello there.", "[[ x ]] \\x1b[31m", "你好", "..."):
+    list(tts.synthesize(text, TTSOptions()))
+try:
+    spec.create(sys.argv[2]).load_model(LoadContext())
+except ModelError:
+    pass
+else:
+    raise SystemExit("a damaged voice was accepted")
+"""
+
+
+def test_the_engine_is_imported_when_it_loads_and_writes_nothing_to_the_terminal(
+    tiny, configuration
+):
+    few = configuration()
+    few["phoneme_id_map"] = {k: v for k, v in few["phoneme_id_map"].items() if k not in "əl"}
+    damaged = tiny("damaged")
+    damaged.write_bytes(damaged.read_bytes()[:300])
+    done = subprocess.run(
+        [sys.executable, "-c", _SCRIPT, str(tiny(configuration=few)), str(damaged)],
+        capture_output=True,
+        check=False,
+        timeout=50,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")

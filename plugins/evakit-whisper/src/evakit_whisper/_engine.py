@@ -1,0 +1,90 @@
+"""Engine: faster-whisper's model with what evakit needs from it, and its errors named.
+
+Imports faster_whisper, so it is imported only when a model loads, after
+`evakit.privacy.silence_hub_client`. What may not live here: languages as people write them,
+transcripts, and what to do about silence.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from faster_whisper import WhisperModel
+from faster_whisper.audio import pad_or_trim
+
+__all__ = ["ENGINE_ERRORS", "Engine"]
+
+ENGINE_ERRORS: Final = (RuntimeError, ValueError, IndexError, KeyError)
+"""What CTranslate2 and faster-whisper raise when they fail."""
+
+# faster-whisper warns through a logger without a handler, which Python then prints.
+logging.getLogger("faster_whisper").addHandler(logging.NullHandler())
+
+
+class Engine(WhisperModel):  # type: ignore[misc] # faster-whisper has no types
+    """A loaded Whisper. Never touches the network: it is given a folder with all files."""
+
+    def __init__(
+        self, folder: Path, *, device: str, index: int, compute_type: str, threads: int
+    ) -> None:
+        self._encoded = threading.local()
+        super().__init__(
+            str(folder),
+            device=device,
+            device_index=index,
+            compute_type=compute_type,
+            cpu_threads=threads,
+            num_workers=1,
+            local_files_only=True,
+        )
+        # Real work, for the placement and because CTranslate2 loads cuBLAS only here. One second
+        # instead of thirty costs a thirtieth.
+        features = self.feature_extractor(np.zeros(16_000, np.float32))
+        output = super().encode(features[:, :100])
+        self.device: str = f"{output.device}:{output.device_index}"
+        """Where the output of that run was found."""
+        tokens = self.hf_tokenizer
+        self.languages: frozenset[str] = frozenset(
+            code
+            for code in self.supported_languages
+            if code == "en" or tokens.token_to_id(f"<|{code}|>") is not None
+        )
+        """Whisper's codes of the languages that this very model has tokens for."""
+
+    def encode(self, features: npt.NDArray[np.float32]) -> Any:
+        """Encode a window, or hand out what `first_window` has encoded already."""
+        ready = getattr(self._encoded, "window", None)
+        if ready is not None:
+            self._encoded.window = None
+            return ready
+        return super().encode(features)
+
+    def first_window(self, samples: npt.NDArray[np.float32]) -> Any:
+        """Encode the first 30 s of `samples`, shape (n_samples,), just as `segments` would."""
+        features = self.feature_extractor(samples)[:, :-1]
+        return super().encode(pad_or_trim(features[:, : self.feature_extractor.nb_max_frames]))
+
+    def language_probabilities(self, window: Any) -> dict[str, float]:
+        """Return how likely each language is in an encoded window."""
+        return {token[2:-2]: p for token, p in self.model.detect_language(window)[0]}
+
+    def segments(
+        self, samples: npt.NDArray[np.float32], *, window: Any = None, **options: Any
+    ) -> Iterator[Any]:
+        """Iterate over faster-whisper's segments of `samples`, decoded as they are asked for.
+
+        `window` is the output of `first_window` for the same samples, where it was needed
+        before: encoding is most of the work, so it is not done twice. Iterate in one thread.
+        """
+        segments, _ = self.transcribe(samples, **options)
+        self._encoded.window = window
+        try:
+            yield from segments
+        finally:
+            self._encoded.window = None

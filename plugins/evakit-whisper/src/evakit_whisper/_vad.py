@@ -1,0 +1,93 @@
+"""SileroVAD: the VAD `silero`, frame by frame.
+
+What may not live here: the network (`_silero.py`) and thresholds.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from evakit.abc import BlockingVAD, BlockingVADSession, LoadContext
+from evakit.devices import Device, Placement
+from evakit.errors import DetectionError, DeviceError
+
+from ._silero import FRAME, Silero, SileroStream, load_silero
+
+__all__ = ["SileroVAD"]
+
+
+class SileroVAD(BlockingVAD):
+    """Silero VAD v6: 32 ms frames at 16 kHz, about 0.1 ms of one core each."""
+
+    name = "silero"
+    model_name = "silero-vad-v6"
+    sample_rate = 16_000
+    frame_size = FRAME
+
+    def __init__(self) -> None:
+        self._silero: Silero | None = None
+
+    def load_model(self, context: LoadContext) -> None:
+        """Load the network that faster-whisper carries.
+
+        Raises:
+            BackendUnavailableError: ONNX Runtime or faster-whisper is not installed.
+            DeviceError: another device than the CPU was asked for.
+            ModelIntegrityError: the network's file is not the known one.
+
+        """
+        if context.device.name != "cpu":
+            raise DeviceError(
+                f"{self.name} runs on the CPU by design, where a frame takes 0.1 ms; "
+                "do not ask for another device.",
+                component=self.name,
+                wanted=context.device.name,
+            )
+        self._silero = load_silero(self.name)
+
+    def unload_model(self) -> None:
+        """Give the network back."""
+        self._silero = None
+
+    def start(self) -> BlockingVADSession:
+        """Return the state of a new stream.
+
+        Raises:
+            DetectionError: the backend is not loaded.
+
+        """
+        return _Stream(SileroStream(self._loaded()))
+
+    def placement(self) -> Placement:
+        """Say which execution providers the session has; it is the CPU's alone by design.
+
+        Raises:
+            DetectionError: the backend is not loaded.
+            DeviceError: ONNX Runtime lists another provider.
+
+        """
+        providers = self._loaded().providers
+        observed = f"ONNX Runtime session.get_providers() = {list(providers)}"
+        if providers != ("CPUExecutionProvider",):
+            raise DeviceError(
+                f"{self.name} is not on the CPU alone ({observed}); please report this.",
+                component=self.name,
+                wanted="cpu",
+            )
+        return Placement(Device("cpu"), f"{observed}; the CPU by design")
+
+    def _loaded(self) -> Silero:
+        if self._silero is None:
+            raise DetectionError(
+                f"{self.name} is not loaded; load it before a stream is opened.", backend=self.name
+            )
+        return self._silero
+
+
+class _Stream(BlockingVADSession):
+    def __init__(self, stream: SileroStream) -> None:
+        self._stream = stream
+
+    def probability(self, frame: npt.NDArray[np.float32]) -> float:
+        return float(self._stream.probabilities(frame)[0])

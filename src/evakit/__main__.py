@@ -1,0 +1,5 @@
+"""`python -m evakit` is the `evakit` command."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,190 @@
+"""`evakit ask` and `evakit demo`: hear a question, answer it aloud, say how long it took.
+
+What may not live here: the turn itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any, TypeVar
+
+import anyio
+import click
+
+from ..audio import Audio
+from ..conversation import AsyncConversation
+from ..events import ClauseReady, Reply, TokenGenerated, TranscriptReady
+from ..timings import TurnTimings
+from .console import err, fetch_bars, json_option, out, print_json, print_table
+from .playback import play
+
+__all__ = ["ask", "demo"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_STAGES = ("stt", "llm", "tts")
+
+
+def backend_options(command: F) -> F:
+    """Add the options that choose backends, voice, language and device."""
+    for option in reversed(
+        (
+            click.option("--stt", default="whisper:base", show_default=True, metavar="NAME"),
+            click.option("--llm", default="llamacpp", show_default=True, metavar="NAME"),
+            click.option("--tts", default="piper", show_default=True, metavar="NAME"),
+            click.option("--voice", metavar="NAME", help="Who answers. [default: the tts's own]"),
+            click.option(
+                "--language", metavar="TAG", help="What is spoken, such as fr. [default: detected]"
+            ),
+            click.option(
+                "--device",
+                default="auto",
+                show_default=True,
+                metavar="auto|cpu|cuda",
+                help="Where the models run.",
+            ),
+            click.option("--system", metavar="TEXT", help="The system prompt."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("question", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("reply.wav"),
+    show_default=True,
+    help="Where the spoken reply goes (.wav, .mp3, .flac or .ogg).",
+)
+@backend_options
+@json_option
+def ask(question: Path, output: Path, as_json: bool, **choices: str | None) -> int:
+    """Hear the QUESTION in an audio file, and answer it aloud."""
+    return anyio.run(_ask, question, output, as_json, choices)
+
+
+@click.command()
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("reply.wav"),
+    show_default=True,
+    help="Where the spoken reply goes (.wav, .mp3, .flac or .ogg).",
+)
+@backend_options
+@json_option
+def demo(output: Path, as_json: bool, **choices: str | None) -> int:
+    """Hear a question that comes with evakit, and answer it aloud.
+
+    Fetches the three small models of the starter set the first time. Plays the question and
+    the reply where there is a speaker.
+    """
+    with as_file(files(__package__) / "question.wav") as question:
+        if not as_json:
+            err.print(f"The question: {question}")
+            play(Audio.load(question))
+        status = anyio.run(_ask, question, output, as_json, choices)
+    if status == 0 and not as_json and not play(Audio.load(output)):
+        err.print("No speaker was found; open the file to hear the reply.")
+    return status
+
+
+async def _ask(
+    question: Path, output: Path, as_json: bool, choices: dict[str, str | None]
+) -> int:
+    with fetch_bars() as progress:
+        conversation = AsyncConversation(progress=progress, **choices)  # type: ignore[arg-type]
+        await conversation.load()
+    async with conversation:
+        shown = False
+        async with conversation.turn(question) as turn:
+            async for event in turn:
+                if as_json:
+                    continue
+                match event:
+                    case TranscriptReady(transcript):
+                        out.print(f"[bold]Heard:[/] {transcript.text or '(nothing)'}", markup=True)
+                    case TokenGenerated(text):
+                        out.print("" if shown else "[bold]Reply:[/] ", end="")
+                        out.print(text if shown else text.lstrip(), end="", markup=False)
+                        shown = True
+                    case _:
+                        pass
+        if shown:
+            out.print()
+        reply = turn.reply
+        if reply.audio is not None:
+            await anyio.to_thread.run_sync(reply.audio.save, output)
+        _report(reply, conversation, question, output, as_json)
+    if not reply.heard:
+        err.print(
+            f"Nothing was heard in {question}: it holds no speech; record it again, closer to "
+            "the microphone.",
+            markup=False,
+        )
+        return 1
+    return 0
+
+
+def _report(
+    reply: Reply, conversation: AsyncConversation, question: Path, output: Path, as_json: bool
+) -> None:
+    backends = conversation.backends
+    if as_json:
+        print_json(
+            {
+                "heard": reply.heard,
+                "language": reply.transcript.language if reply.transcript else None,
+                "reply": reply.text,
+                "audio": None if reply.audio is None else str(output),
+                "input_s": round(Audio.load(question).duration, 3),
+                "timings": _timings(reply.timings),
+                "backends": {
+                    stage: {"name": b.name, "model": b.model, "device": b.device}
+                    for stage, b in ((s, backends[s]) for s in _STAGES if s in backends)
+                },
+            }
+        )
+        return
+    timings = reply.timings
+    reached = {
+        "stt": ("transcript", timings.transcription_delay),
+        "llm": ("first token", timings.first_token_delay),
+        "tts": ("first audio", timings.first_audio_delay),
+    }
+    rows = [
+        (
+            stage,
+            f"{backends[stage].name} {backends[stage].model or ''}".strip(),
+            backends[stage].device,
+            f"{reached[stage][0]} after {_seconds(reached[stage][1])}",
+        )
+        for stage in _STAGES
+        if stage in backends
+    ]
+    out.print()
+    print_table(("stage", "backend", "runs on", "from the end of the question"), rows)
+    out.print(f"All of it after {_seconds(timings.total_delay)}.")
+    if reply.audio is not None:
+        out.print(f"{reply.audio.duration:.1f} s of speech are in {output}", markup=False)
+
+
+def _timings(timings: TurnTimings) -> dict[str, float | None]:
+    delays = {
+        "transcription_s": timings.transcription_delay,
+        "first_token_s": timings.first_token_delay,
+        "first_audio_s": timings.first_audio_delay,
+        "total_s": timings.total_delay,
+    }
+    return {name: None if d is None else round(d, 4) for name, d in delays.items()}
+
+
+def _seconds(delay: float | None) -> str:
+    return "-" if delay is None else f"{delay:.2f} s"

@@ -1,0 +1,111 @@
+"""`evakit say`: text to an audio file.
+
+What may not live here: clauses and synthesis.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import anyio
+import click
+
+from .._speaker import Speaker
+from ..audio import AudioWriter
+from ..clauses import Clause, split_clauses
+from ..errors import ConfigurationError
+from ..stack import Stack
+from .console import fetch_bars, json_option, out, print_json, working
+
+__all__ = ["say"]
+
+
+@click.command()
+@click.argument("text")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where the speech goes (.wav, .mp3, .flac or .ogg).",
+)
+@click.option("--tts", default="piper", show_default=True, metavar="NAME")
+@click.option("--voice", metavar="NAME", help="Who speaks. [default: the tts's own]")
+@click.option("--language", metavar="TAG", help="The language of the text. [default: the voice's]")
+@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda")
+@json_option
+def say(
+    text: str,
+    output: Path,
+    tts: str,
+    voice: str | None,
+    language: str | None,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Speak TEXT into an audio file; `-` reads it from standard input."""
+    if text == "-":
+        text = click.get_text_stream("stdin").read()
+    anyio.run(_say, text, output, tts, voice, language, device, as_json)
+
+
+async def _say(
+    text: str,
+    output: Path,
+    tts: str,
+    voice: str | None,
+    language: str | None,
+    device: str,
+    as_json: bool,
+) -> None:
+    clauses = split_clauses(text, language)
+    if not any(clause.text for clause in clauses):
+        raise ConfigurationError(f"There is nothing to say in {text[:60]!r}; give it some words.")
+    with fetch_bars() as progress:
+        stack = Stack(
+            stt=None, llm=None, tts=tts, voice=voice, language=language, device=device,
+            progress=progress,
+        )
+        await stack.load()
+    async with stack:
+        started = time.perf_counter()
+        duration, first = 0.0, None
+        total = sum(len(clause.written) for clause in clauses)
+        with AudioWriter(output) as file, working("Speaking") as tell:
+            async with (
+                await stack.speaker(voice=voice, language=language) as speaker,
+                anyio.create_task_group() as tasks,
+            ):
+                tasks.start_soon(_write, speaker, clauses)
+                async for speech in speaker:
+                    first = first or time.perf_counter() - started
+                    await anyio.to_thread.run_sync(file.write, speech.audio)
+                    duration += speech.audio.duration
+                    done = len(speaker.playout.heard(speaker.playout.samples))
+                    tell(f"Speaking: {done * 100 // total} % of the text, {duration:.0f} s")
+        elapsed = time.perf_counter() - started
+        loaded = stack.backends["tts"]
+    if as_json:
+        print_json(
+            {
+                "audio": str(output),
+                "duration_s": round(duration, 3),
+                "first_audio_s": None if first is None else round(first, 4),
+                "elapsed_s": round(elapsed, 3),
+                "backend": {"name": loaded.name, "model": loaded.model, "device": loaded.device},
+            }
+        )
+    else:
+        out.print(
+            f"{duration:.1f} s of speech are in {output} "
+            f"({loaded.name} on {loaded.device}, {elapsed:.1f} s)",
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+async def _write(speaker: Speaker, clauses: list[Clause]) -> None:
+    for clause in clauses:
+        await speaker.write(clause)
+    await speaker.end()

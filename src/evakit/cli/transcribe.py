@@ -1,0 +1,78 @@
+"""`evakit transcribe`: audio files to text.
+
+What may not live here: the transcription itself.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import anyio
+import click
+
+from ..audio import Audio
+from ..errors import AudioError, BackendError
+from ..stack import Stack
+from .console import err, fetch_bars, json_option, out, print_json, working
+
+__all__ = ["transcribe"]
+
+
+@click.command()
+@click.argument("paths", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--stt", default="whisper:base", show_default=True, metavar="NAME")
+@click.option("--language", metavar="TAG", help="What is spoken, such as fr. [default: detected]")
+@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda")
+@json_option
+def transcribe(
+    paths: tuple[Path, ...], stt: str, language: str | None, device: str, as_json: bool
+) -> int:
+    """Write down what is said in each FILE.
+
+    A file that cannot be used is named and passed over; the exit status is then 1.
+    """
+    return anyio.run(_transcribe, paths, stt, language, device, as_json)
+
+
+async def _transcribe(
+    paths: tuple[Path, ...], stt: str, language: str | None, device: str, as_json: bool
+) -> int:
+    status = 0
+    with fetch_bars() as progress:
+        stack = Stack(
+            stt=stt, llm=None, tts=None, language=language, device=device, progress=progress
+        )
+        await stack.load()
+    async with stack:
+        for path in paths:
+            try:
+                await _one(stack, path, as_json, many=len(paths) > 1)
+            except (AudioError, BackendError) as error:
+                err.print(f"Error: {error}", markup=False, soft_wrap=True)
+                status = 1
+    return status
+
+
+async def _one(stack: Stack, path: Path, as_json: bool, *, many: bool) -> None:
+    started = time.perf_counter()
+    with working(f"Listening to {path}"):
+        audio = await anyio.to_thread.run_sync(Audio.load, path)
+        transcript = await stack.transcribe(audio)
+    elapsed = time.perf_counter() - started
+    if as_json:
+        print_json(
+            {
+                "path": str(path),
+                "text": transcript.text,
+                "language": transcript.language,
+                "input_s": round(audio.duration, 3),
+                "elapsed_s": round(elapsed, 3),
+            }
+        )
+    else:
+        out.print(
+            f"{path}: {transcript.text}" if many else transcript.text, markup=False, soft_wrap=True
+        )
+    if not transcript.text:
+        err.print(f"Nothing was heard in {path}: it holds no speech.", markup=False, soft_wrap=True)
