@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -287,7 +286,10 @@ def test_pieces_make_one_file(kind, tmp_path):
         assert writer.duration == 2.0
         assert not (tmp_path / f"a.{kind}").exists()
     assert everything_in(tmp_path) == [f"a.{kind}"]
-    assert Audio.load(tmp_path / f"a.{kind}") == Audio.load(audio.encode(kind))
+    back, at_once = Audio.load(tmp_path / f"a.{kind}"), Audio.load(audio.encode(kind))
+    assert len(back) == len(at_once)
+    # Vorbis plans its blocks by the pieces it is given, which is not heard.
+    assert np.abs(back.samples - at_once.samples).max() <= (0.02 if kind == "ogg" else 0.0)
     assert writer.duration == 2.0
 
 
@@ -318,7 +320,7 @@ def test_pieces_of_another_rate_are_resampled_as_one_stream(tmp_path):
 
 def test_a_failing_block_leaves_nothing(tmp_path):
     path = tmp_path / "a.mp3"
-    with pytest.raises(KeyboardInterrupt), AudioWriter(path) as writer:
+    with pytest.raises(KeyboardInterrupt), AudioWriter(path) as writer:  # noqa: PT012 (the block)
         writer.write(tone())
         assert len(everything_in(tmp_path)) == 1
         raise KeyboardInterrupt
@@ -327,7 +329,7 @@ def test_a_failing_block_leaves_nothing(tmp_path):
 
 def test_a_failing_block_keeps_what_was_there_before(tmp_path):
     tone().save(tmp_path / "a.wav")
-    with pytest.raises(RuntimeError), AudioWriter(tmp_path / "a.wav") as writer:
+    with pytest.raises(RuntimeError), AudioWriter(tmp_path / "a.wav") as writer:  # noqa: PT012
         writer.write(tone(0.5))
         raise RuntimeError
     assert Audio.load(tmp_path / "a.wav").duration == 1.0

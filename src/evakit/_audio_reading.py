@@ -57,7 +57,9 @@ def read_audio(
             file, size = stack.enter_context(_opened(source, name))
             patch = check_complete(file, size, name)
             data = _Input(file, size, patch)
-        except OSError as error:
+        except AudioError:
+            raise
+        except Exception as error:  # a file object can be of anybody's making
             raise _unreadable(name, error) from error
         try:
             decoder = stack.enter_context(ForwardFile(data))
@@ -121,14 +123,9 @@ def _opened(source: AudioSource, name: str) -> Iterator[tuple[IO[bytes], int]]:
         else:
             file = stack.enter_context(tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY))
             _copy(source, file, name)
-        try:
-            size = file.seek(0, os.SEEK_END) or file.tell()
-            file.seek(0)
-            probe = file.read(1)
-        except (OSError, AudioError):
-            raise
-        except Exception as error:  # a file object can be of anybody's making
-            raise _unreadable(name, error) from error
+        size = file.seek(0, os.SEEK_END) or file.tell()
+        file.seek(0)
+        probe: object = file.read(1)
         if isinstance(probe, str):
             raise AudioError(f"{name} is open as text; open it with mode 'rb'.")
         if not size:
@@ -137,10 +134,7 @@ def _opened(source: AudioSource, name: str) -> Iterator[tuple[IO[bytes], int]]:
 
 
 def _open_path(name: str) -> IO[bytes]:
-    try:
-        mode = Path(name).stat().st_mode
-    except ValueError as error:  # a null byte in the name
-        raise _unreadable(name, error) from error
+    mode = Path(name).stat().st_mode
     # Opening a FIFO waits for whoever writes to it, and a device may never end.
     if stat.S_ISDIR(mode):
         raise AudioError(f"{name} is a folder; name a file in it.")
@@ -161,10 +155,7 @@ def _can_seek(file: Any) -> bool:
 def _copy(source: IO[bytes], target: IO[bytes], name: str) -> None:
     size = 0
     while True:
-        try:
-            data = source.read(_BLOCK)
-        except Exception as error:
-            raise _unreadable(name, error) from error
+        data = source.read(_BLOCK)
         if not data:
             return
         if isinstance(data, str):
@@ -241,9 +232,36 @@ def _decode(
     if known and promised > limit:
         raise _too_long(name, max_duration)
     result = _Growing(promised * sample_rate // rate + 1 if known else _BLOCK)
-    resampler = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32", quality="HQ")
     count = 0
-    while True:
+    resampler = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32", quality="HQ")
+    try:
+        for mono in _blocks(decoder, data, name):
+            if count + len(mono) > limit:
+                raise _too_long(name, max_duration)
+            try:
+                check_samples(mono, first=count)
+            except AudioFormatError as error:
+                raise AudioFormatError(f"{name} cannot be used: {error}") from error
+            count += len(mono)
+            if sample_rate == rate:
+                result.append(mono)
+                continue
+            resampled = resampler.resample_chunk(mono, last=not len(mono))
+            # A filter overshoots at the edges of full scale.
+            result.append(np.clip(resampled, -1.0, 1.0))
+    finally:
+        # soxr complains on the terminal when the program ends with a traceback that holds one.
+        del resampler
+    # Without a header of its own, the length of an MP3 is libsndfile's estimate.
+    if known and count < promised and decoder.format != "MP3":
+        raise _cut_off(name, f"it holds {count / rate:.2f} s and promises {promised / rate:.2f} s")
+    return result.samples()
+
+
+def _blocks(decoder: ForwardFile, data: _Input, name: str) -> Iterator[npt.NDArray[np.float32]]:
+    """Iterate over a file, mixed to mono; the last block is empty."""
+    length = 1
+    while length:
         try:
             block = decoder.read(
                 max(1, _BLOCK // decoder.channels), dtype="float32", always_2d=True
@@ -252,24 +270,8 @@ def _decode(
             data.check(name)
             raise _cut_off(name, _reason(error)) from error
         data.check(name)
-        mono = mix(block)
-        if (count + len(mono)) > limit:
-            raise _too_long(name, max_duration)
-        try:
-            check_samples(mono, first=count)
-        except AudioFormatError as error:
-            raise AudioFormatError(f"{name} cannot be used: {error}") from error
-        count += len(mono)
-        if sample_rate != rate:
-            mono = resampler.resample_chunk(mono, last=not len(mono))
-            np.clip(mono, -1.0, 1.0, out=mono)  # a filter overshoots at the edges of full scale
-        result.append(mono)
-        if not len(block):
-            break
-    # Without a header of its own, the length of an MP3 is libsndfile's estimate.
-    if known and count < promised and decoder.format != "MP3":
-        raise _cut_off(name, f"it holds {count / rate:.2f} s and promises {promised / rate:.2f} s")
-    return result.samples()
+        length = len(block)
+        yield mix(block)
 
 
 def _too_long(name: str, max_duration: float) -> AudioFormatError:

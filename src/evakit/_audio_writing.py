@@ -139,11 +139,13 @@ class _Encoder:
         try:
             self._flush()
         finally:
-            self._encoder.close()
+            self.abandon()
         self._output.check()
 
     def abandon(self) -> None:
         """Free the encoder; what it still writes is of no interest."""
+        # soxr complains on the terminal when the program ends with a traceback that holds one.
+        self._resampler = None
         self._encoder.close()
 
     def _flush(self) -> None:
@@ -183,8 +185,7 @@ class AudioFile:
     def __init__(self, path: os.PathLike[str] | str) -> None:
         self.path = Path(path)
         self._kind = check_format(self.path.suffix.removeprefix("."))
-        self._target = Path(os.path.realpath(self.path))  # what a link points to, not the link
-        self._partial = self._target.with_name(f".{secrets.token_hex(8)}.part")
+        self._target = self._partial = self.path
         self._encoder: _Encoder | None = None
         self._file: IO[bytes] | None = None
         self._failure: StorageError | None = None
@@ -202,6 +203,8 @@ class AudioFile:
 
         """
         try:
+            self._target = Path(os.path.realpath(self.path))  # what a link points to, not the link
+            self._partial = self._target.with_name(f".{secrets.token_hex(8)}.part")
             if self._target.is_dir():
                 raise IsADirectoryError(0, "a folder has this name")
             self._file = self._partial.open("xb")

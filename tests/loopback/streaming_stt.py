@@ -1,60 +1,75 @@
 """A plugin as a third party would write it: a streaming STT over a websocket, in Deepgram's shape.
 
-The vendor sends a result for each stretch of audio, and may send a better one later.
+The vendor sends a result for each stretch of speech, and may send a better one later.
 """
 
 import json
 import math
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager, suppress
 from importlib import import_module
 
 import anyio
 import sniffio
+from websockets.exceptions import ConnectionClosed, WebSocketException
 
 import evakit
 from evakit.abc import STT, Capabilities, STTOptions, STTSession, STTUpdate
-from evakit.errors import BackendTimeoutError, TranscriptionError
-
-REMOTE = Capabilities(devices={"remote"}, serves_many_at_once=True)
+from evakit.errors import TranscriptionError
 
 
 class StreamingSTT(STT):
-    capabilities = REMOTE
+    capabilities = Capabilities(devices={"remote"}, serves_many_at_once=True)
 
     def __init__(self, url: str, timeout: float = 10.0) -> None:
         self.url, self.timeout = url, timeout
 
     def open(self, options: STTOptions) -> STTSession:
-        return Utterance(self, options)
+        return _Utterance(self)
+
+    @contextmanager
+    def errors(self):
+        try:
+            yield
+        except (OSError, WebSocketException, LookupError, TypeError, ValueError) as error:
+            text = f"{self.name} gave no transcript ({error!r}); try again, or use another stt."
+            raise TranscriptionError(text, backend=self.name, retryable=True) from error
 
 
-class Utterance(STTSession):
-    def __init__(self, stt: StreamingSTT, options: STTOptions) -> None:
-        self._stt = stt
-        self._language = options.languages[0] if len(options.languages) == 1 else None
-        self._segments: dict[int, evakit.Segment] = {}  # by where they start: the last one counts
-        self._failure: Exception | None = None
-        self._heard_all = anyio.Event()
+class _Utterance(STTSession):
+    def __init__(self, stt: StreamingSTT) -> None:
+        self._stt, self._segments, self._failure = stt, {}, None
+        self._updates, self._ended = anyio.create_memory_object_stream(math.inf), anyio.Event()
 
     async def __aenter__(self):
-        websocket = import_module(f"websockets.{sniffio.current_async_library()}.client")
-        connection = websocket.connect(f"{self._stt.url}?rate={self._stt.sample_rate}", close_timeout=1)
+        vendor = import_module(f"websockets.{sniffio.current_async_library()}.client")
+        connection = vendor.connect(self._stt.url, close_timeout=1, proxy=None)
         async with AsyncExitStack() as stack:
-            try:
+            for end in self._updates:
+                stack.enter_context(end)
+            with self._stt.errors():
                 self._socket = await stack.enter_async_context(connection)
-            except (OSError, websocket.InvalidHandshake) as error:
-                raise self._failed(error) from error
-            self._news, self._updates = anyio.create_memory_object_stream[STTUpdate](math.inf)
-            stack.enter_context(self._updates)
             tasks = await stack.enter_async_context(anyio.create_task_group())
-            tasks.start_soon(self._listen)
             stack.callback(tasks.cancel_scope.cancel)
-            self._stack = stack.pop_all()
+            tasks.start_soon(self._listen)
+            self._left = stack.pop_all()
         return self
 
-    async def __aexit__(self, *_):
-        with anyio.CancelScope(shield=True):  # says goodbye in any case
-            await self._stack.aclose()
+    async def __aexit__(self, *_: object) -> None:
+        with anyio.CancelScope(shield=True):  # takes leave of the vendor even when cancelled
+            await self._left.aclose()
 
     async def feed(self, audio: evakit.Audio) -> None:
         audio.require_sample_rate(self._stt.sample_rate)
+        pcm = evakit.AudioFormat(audio.sample_rate).encode(audio)
+        with suppress(ConnectionClosed):  # `finish` tells why
+            for start in range(0, len(pcm), 3200):
+                await self._socket.send(pcm[start : start + 3200])
+
+    async def finish(self) -> evakit.Transcript:
+        with self._stt.errors(), anyio.fail_after(self._stt.timeout):
+            with suppress(ConnectionClosed):
+                await self._socket.send('{"type": "CloseStream"}')
+            await self._ended.wait()
+        if self._failure is not None:
+            raise self._failure
+        return self._transcript(is_final=True)

@@ -264,9 +264,12 @@ def home(tmp_path):
 
 @pytest.fixture
 def store(home):
-    store = ModelStore(home)
-    store._network.stall_s = 0.3
-    store._network.connect_s = 1.0
+    return ModelStore(home)
+
+
+@pytest.fixture
+def impatient(store):
+    store._network.stall_s = 0.15
     return store
 
 

@@ -17,7 +17,7 @@ FILES = {
     "README.md": b"# hello",
     ".gitattributes": b"",
 }
-SECRET = "hf_very_secret"
+SECRET = "hf_very_secret"  # noqa: S105  # of nobody
 
 
 def listed(*patterns, name="whisper:org/repo", **more):
@@ -131,10 +131,10 @@ def test_a_list_without_end_is_left(server, store):
         store.ensure(listed())
 
 
-def test_a_list_that_stalls_is_left(server, store, tree):
+def test_a_list_that_stalls_is_left(server, impatient, tree):
     server.faults[tree(FILES)] = [stall(5)]
     with pytest.raises(ModelUnavailableError, match="broke off"):
-        store.ensure(listed())
+        impatient.ensure(listed())
 
 
 def test_the_token_goes_to_the_hub_and_to_no_other_host(server, serve, tree, store, monkeypatch):

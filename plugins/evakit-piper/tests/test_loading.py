@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 
 from evakit.abc import LoadContext, TTSOptions
 from evakit.devices import Device, verify_placement
-from evakit.errors import DeviceError, ModelError, SynthesisError
+from evakit.errors import BackendUnavailableError, DeviceError, ModelError, SynthesisError
 from evakit_piper import PiperTTS
 from evakit_piper._models import JOE
 
@@ -25,6 +26,12 @@ def test_placement_is_read_back_from_the_operators(hum):
 def test_another_device_is_refused_before_anything_is_loaded():
     with pytest.raises(DeviceError, match="cuda:0"):
         PiperTTS().load_model(LoadContext(device=Device("cuda:0")))
+
+
+def test_an_engine_that_is_not_installed_is_named_with_what_to_do(tiny, piper, monkeypatch):
+    monkeypatch.setitem(sys.modules, "piper", None)  # what the import system does with None: refuse
+    with pytest.raises(BackendUnavailableError, match="pip install evakit-piper"):
+        piper(tiny())
 
 
 @pytest.mark.parametrize("size", [0, 100, 400])
@@ -41,6 +48,11 @@ def test_a_graph_that_is_not_a_voice_is_refused(tiny, piper, configuration, capf
     with pytest.raises(ModelError, match="sid"):
         piper(tiny(pitches=(0.1, 0.2)))  # the configuration says that there is one speaker
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_voice_whose_samples_are_not_numbers_is_refused(tiny, piper):
+    with pytest.raises(ModelError, match="not a number"):
+        piper(tiny(amplitude=float("nan")))
 
 
 @pytest.mark.parametrize(
@@ -96,6 +108,7 @@ def test_several_voices_are_loaded_side_by_side(tiny, piper):
 def test_unloading_gives_the_threads_back_and_may_be_done_twice(tiny, piper):
     path = tiny()
     piper(path).unload_model()  # whatever the libraries start once for all
+    gc.collect()  # sessions of earlier tests
     process = psutil.Process()
     before = process.num_threads()
     tts = PiperTTS(str(path))

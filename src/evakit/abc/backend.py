@@ -6,7 +6,7 @@ What may not live here: anything that is true of one kind only.
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar
@@ -21,11 +21,15 @@ from ..models import Model
 __all__ = ["Backend", "BlockingBackend", "Capabilities", "LoadContext"]
 
 
+def _names(names: Iterable[str]) -> frozenset[str]:
+    return frozenset(names)
+
+
 @frozen(kw_only=True)
 class Capabilities:
     """What a backend can do, as data; each flag reads as a sentence about the backend."""
 
-    devices: frozenset[str] = field(default=frozenset({"cpu"}), converter=frozenset[str])
+    devices: frozenset[str] = field(default=frozenset({"cpu"}), converter=_names)
     """Where it can run: `cpu`, `cuda`; `{"remote"}` for a service elsewhere."""
     serves_many_at_once: bool = False
     """Its engine takes several calls at a time, so calls need not queue for it."""

@@ -1,8 +1,9 @@
 """Token text of a reply in, speakable units out: ClauseSplitter and split_clauses.
 
-Three steps, each its own module: `_markup` takes off what is written but not said, `_sentences`
-knows where sentences end (on sentence-stream, and two languages' abbreviations), `_splitter`
-cuts. Pure: characters are taken one at a time, so the tokens' borders leave no trace.
+Three steps: `_reader`, `_blocks` and `_markup` take off what is written but not said;
+`_sentences` knows where sentences end (sentence-stream's rules, and the abbreviations of two
+languages); `_splitter` cuts. Pure: characters are taken one at a time, so that the borders of
+the tokens leave no trace.
 What may not live here: I/O, models, clocks, and turning numbers or signs into words.
 """
 

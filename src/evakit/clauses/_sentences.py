@@ -12,6 +12,7 @@ from sentence_stream import SentenceBoundaryDetector
 
 __all__ = ["find_sentence_end"]
 
+# ruff: noqa: SIM905  (a list of words reads best as a sentence)
 # A name or more of the sentence follows. An entry in lower case stands for every case, one with
 # a capital only for itself: "Me Dupont", but "Call me. Then ...".
 _ENGLISH = frozenset(
@@ -32,7 +33,7 @@ _BEFORE_NUMBER = frozenset(
 _BY_LANGUAGE = {"en": _ENGLISH, "fr": _FRENCH}
 _ANY_LANGUAGE = _ENGLISH | _FRENCH
 
-# ruff: noqa: RUF001, RUF003  (typographic quotes and full-width signs are what this is about)
+# ruff: noqa: RUF001  (typographic quotes and full-width signs are what this is about)
 _CLOSERS = "[)\\]}'\"’”»]"
 # What may stand between the last letter or digit of a sentence and the first of the next: signs
 # such as € and closers, the ends, closers (French has a space before ends and before »), white

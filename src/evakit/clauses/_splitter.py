@@ -10,7 +10,8 @@ import unicodedata
 
 from attrs import frozen
 
-from ._markup import BLOCK, CELL, LINE, Markup
+from ._markup import Markup
+from ._reader import BLOCK, CELL, LINE
 from ._sentences import find_sentence_end
 
 __all__ = ["Clause", "ClauseSplitter", "split_clauses"]

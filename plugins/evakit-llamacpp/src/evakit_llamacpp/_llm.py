@@ -9,21 +9,19 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
 from evakit.abc import (
     CallbackLLM,
     Capabilities,
-    Finish,
-    LLMChunk,
     LLMRequest,
     LoadContext,
-    Usage,
     stop_asked,
 )
+from evakit.abc.llm import Emit
 from evakit.chat import Message
 from evakit.devices import Placement
 from evakit.errors import (
@@ -42,14 +40,13 @@ from ._engine import Engine, EngineClosedError, EngineError, EngineOptions, Load
 from ._gguf import check_gguf
 from ._models import choose_model
 from ._placement import read_placement
+from ._wire import TOO_LONG, Reply, encodable, written
 
 __all__ = ["LlamaCppLLM"]
 
 _CONTEXT: Final = 4096  # tokens: about 40 minutes of talk; SmolLM2 was trained for 8192
 _PATIENCE: Final = 60.0  # seconds to wait for others' replies, as in evakit's lanes
 _POLL: Final = 0.02  # seconds between two looks at whether the waiting caller was cancelled
-
-Emit = Callable[[LLMChunk], bool]
 
 
 class LlamaCppLLM(CallbackLLM):
@@ -85,9 +82,9 @@ class LlamaCppLLM(CallbackLLM):
             repeat_penalty: above 1, words that were just said become less likely; small models
                 go round in circles without it.
             seed: the same seed gives the same reply; None, a new one each time.
-            threads: CPU threads; None is half the CPUs for writing, so that speech can be made
-                meanwhile (two busy threads on two busy CPUs wrote 1 token a second, one wrote
-                44), and all of them for reading a prompt.
+            threads: CPU threads; None is half of the CPUs. The engine's threads wait for each
+                other without sleeping, so more of them than there are free CPUs are far slower
+                than one: on two CPUs with other work, two wrote 1 token a second, one wrote 44.
             parallel: how many replies are generated at once; each takes the memory of a context.
             cache_mib: memory in MiB that keeps what was read for conversations that pause.
 
@@ -154,9 +151,13 @@ class LlamaCppLLM(CallbackLLM):
         more = [*one, {"role": "assistant", "content": "a"}, *one]
         try:
             added = engine.count(more) - engine.count(one) - 2 * engine.tokens("a")
-        except EngineError:
+        except EngineError as error:
             engine.close()
-            raise
+            raise ModelError(
+                f"{self._choice.name} has a chat template that llama.cpp cannot use ({error}); "
+                "use a model that was made for conversations.",
+                model=self._choice.name,
+            ) from error
         self._around = max(0, -(-added // 2))
         self._slots = threading.BoundedSemaphore(self._parallel)
         self._placement = read_placement(*engine.devices, path.stat().st_size)
@@ -175,15 +176,13 @@ class LlamaCppLLM(CallbackLLM):
         return folder / self._choice.file
 
     def _loaded(self, path: Path, threads: int | None) -> Engine:
-        cpus = _cpus()
         try:
             return Engine(
                 EngineOptions(
                     path=path,
                     context=self._context_tokens or _CONTEXT,
                     parallel=self._parallel,
-                    threads=threads or max(1, cpus // 2),
-                    prompt_threads=threads or cpus,
+                    threads=threads or max(1, _cpus() // 2),
                     cache_mib=self._cache_mib,
                 )
             )
@@ -216,27 +215,30 @@ class LlamaCppLLM(CallbackLLM):
 
     def generate(self, request: LLMRequest, emit: Emit) -> None:
         """Emit the reply's text as it comes, then what it cost and why it ended."""
-        reply = _Reply(emit)
         with self._errors():
-            self._run(request, request.max_tokens or self._max_tokens, reply.take)
+            self._run(request, request.max_tokens or self._max_tokens, Reply(emit).take, _PATIENCE)
 
     def warm(self, request: LLMRequest) -> None:
-        """Read a prompt, so that the reply to it starts sooner."""
-        with self._errors():
-            self._run(request, 0, _until_stopped)
+        """Read a prompt, so that the reply to it starts sooner; not while others are replied to."""
+        with self._errors(), suppress(BackendBusyError):
+            self._run(request, 0, lambda _chunk: stop_asked(), patience=0)
 
     def _run(
-        self, request: LLMRequest, max_tokens: int, take: Callable[[dict[str, Any]], bool]
+        self,
+        request: LLMRequest,
+        max_tokens: int,
+        take: Callable[[dict[str, Any]], bool],
+        patience: float,
     ) -> None:
         engine = self._engine
         if engine is None:
             raise EngineClosedError
         messages = self._fitting(engine, request)
-        with self._slot() as ours:
+        with self._slot(patience) as ours:
             if ours:
                 body = {
                     **self._sampling,
-                    "messages": _written(messages),
+                    "messages": written(messages),
                     "max_tokens": max_tokens,
                     "stream": True,
                     # A chunk for each piece of the prompt: the only moments to stop at.
@@ -251,8 +253,8 @@ class LlamaCppLLM(CallbackLLM):
         messages, tokens = fit(
             request.messages,
             space,
-            count=lambda some: engine.count(_written(some)),
-            cost=lambda message: engine.tokens(_encodable(message.content)) + self._around,
+            count=lambda some: engine.count(written(some)),
+            cost=lambda message: engine.tokens(encodable(message.content)) + self._around,
         )
         if tokens > space:
             raise ContextTooLongError(
@@ -265,16 +267,16 @@ class LlamaCppLLM(CallbackLLM):
         return messages
 
     @contextmanager
-    def _slot(self) -> Generator[bool]:
+    def _slot(self, patience: float) -> Generator[bool]:
         """Wait until fewer than `parallel` replies are generated; False when asked to stop."""
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + patience
         while not self._slots.acquire(timeout=_POLL):
             if stop_asked():
                 yield False
                 return
             if time.monotonic() > deadline:
                 raise BackendBusyError(
-                    f"{self.name} was busy for {_PATIENCE:g} s with other conversations; try "
+                    f"{self.name} was busy for {patience:g} s with other conversations; try "
                     "again, allow fewer at once, or raise its option parallel.",
                     backend=self.name,
                     stage="llm",
@@ -296,62 +298,12 @@ class LlamaCppLLM(CallbackLLM):
                 stage="llm",
             ) from None
         except EngineError as error:
-            kind = ContextTooLongError if error.kind == _TOO_LONG else GenerationError
+            kind = ContextTooLongError if error.kind == TOO_LONG else GenerationError
             raise kind(
                 f"{self.name} could not reply: llama.cpp says {str(error)!r}; "
                 "change the messages or use another model.",
                 backend=self.name,
             ) from error
-
-
-_TOO_LONG: Final = "exceed_context_size_error"  # tools/server/README.md of llama.cpp
-
-
-class _Reply:
-    """Takes the engine's chunks apart."""
-
-    def __init__(self, emit: Emit) -> None:
-        self._emit = emit
-        self._begun = False
-
-    def take(self, chunk: dict[str, Any]) -> bool:
-        """Emit what a chunk holds; True to stop."""
-        if "prompt_progress" in chunk and stop_asked():
-            return True
-        for choice in chunk["choices"]:
-            text = choice["delta"].get("content") or ""
-            if not self._begun:
-                text = text.lstrip()
-            if text:
-                self._begun = True
-                if self._emit(text):
-                    return True
-            if choice["finish_reason"]:
-                return self._emit(_usage(chunk["timings"])) or self._emit(
-                    Finish(choice["finish_reason"])
-                )
-        return False
-
-
-def _usage(timings: dict[str, Any]) -> Usage:
-    return Usage(
-        prompt_tokens=timings["cache_n"] + timings["prompt_n"],
-        cached_tokens=timings["cache_n"],
-        completion_tokens=timings["predicted_n"],
-    )
-
-
-def _until_stopped(_chunk: dict[str, Any]) -> bool:
-    return stop_asked()
-
-
-def _written(messages: Sequence[Message]) -> list[dict[str, str]]:
-    return [{"role": m.role.value, "content": _encodable(m.content)} for m in messages]
-
-
-def _encodable(text: str) -> str:
-    """Replace lone surrogates, which the engine's JSON parser refuses."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _cpus() -> int:

@@ -209,7 +209,7 @@ class PiperTTS(BlockingTTS):
             return super().placement()
         devices: list[Device] = []
         seen: list[str] = []
-        for key, loaded in self._loaded.items():
+        for key, loaded in tuple(self._loaded.items()):  # another thread may add one
             for provider, operators in loaded.providers().items():
                 kind = provider.removesuffix("ExecutionProvider").lower()
                 devices.append(Device("cuda:0" if kind == "cuda" else kind))
