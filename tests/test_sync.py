@@ -140,7 +140,11 @@ def test_use_after_close_says_so_and_starts_nothing():
         pass
     conversation.close()
     before = set(threading.enumerate())
-    for use in (conversation.load, lambda: conversation.respond("x"), lambda: conversation.turn("x")):
+    for use in (
+        conversation.load,
+        lambda: conversation.respond("x"),
+        lambda: conversation.turn("x"),
+    ):
         with pytest.raises(errors.ConversationClosedError):
             use()
     assert set(threading.enumerate()) <= before

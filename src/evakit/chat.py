@@ -38,6 +38,14 @@ def _role(value: str | Role) -> Role:
         ) from None
 
 
+def _name(value: str | None) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise ConfigurationError(
+            f"A message's name is text, not {type(value).__name__}; pass a str or None."
+        )
+    return value or None  # no name is None everywhere, also where it was saved as ""
+
+
 @frozen
 class Message:
     """One entry of the history."""
@@ -45,9 +53,9 @@ class Message:
     role: Role = field(converter=_role)
     content: str = field()
     """For the assistant: what was played, which after an interruption is less than was written."""
-    name: str | None = None
+    name: str | None = field(default=None, converter=_name)
     """Who spoke, where several people share a microphone."""
-    interrupted: bool = False
+    interrupted: bool = field(default=False)
     """Whether the reply was cut short by the user."""
 
     @content.validator
@@ -55,6 +63,13 @@ class Message:
         if not isinstance(value, str):
             raise ConfigurationError(
                 f"A message's content is text, not {type(value).__name__}; pass a str."
+            )
+
+    @interrupted.validator
+    def _is_bool(self, _attribute: object, value: object) -> None:
+        if not isinstance(value, bool):
+            raise ConfigurationError(
+                f"A message's 'interrupted' is true or false, not {value!r:.80}; pass a bool."
             )
 
 
@@ -72,7 +87,7 @@ def _from_openai(entry: Mapping[str, Any]) -> Message:
         entry["role"],
         entry["content"],
         name=entry.get("name"),
-        interrupted=bool(entry.get("interrupted", False)),
+        interrupted=entry.get("interrupted", False),
     )
 
 
@@ -136,10 +151,12 @@ class History:
         """
         try:
             entries = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise ConfigurationError(
                 f"This is not a saved history (JSON: {error}); pass what History.to_json() wrote."
             ) from error
         if not isinstance(entries, list):
-            raise ConfigurationError("A saved history is a JSON array of messages.")
+            raise ConfigurationError(
+                "A saved history is a JSON array of messages; pass what History.to_json() wrote."
+            )
         return cls(entries)

@@ -15,7 +15,7 @@ import pluggy
 
 from . import hookspecs
 from .errors import DuplicateBackendError, EvakitError, PluginLoadError
-from .registry import BackendSpec, Registry
+from .registry import BackendSpec, Registry, canonical_name
 
 __all__ = ["ENTRY_POINT_GROUP", "discover"]
 
@@ -37,45 +37,70 @@ def discover(plugins: Iterable[object] = ()) -> Registry:
     registry = Registry()
     seen: set[tuple[str, str]] = set()
     for distribution in distributions():
-        for entry_point in distribution.entry_points:
-            if entry_point.group != ENTRY_POINT_GROUP:
+        for entry_point in _entry_points(registry, distribution):
+            name = _name(distribution)
+            key = (canonical_name(name), entry_point.name)
+            if key in seen:  # the same distribution, twice on sys.path
                 continue
-            name = distribution.metadata["Name"]
-            if (name, entry_point.name) in seen:  # the same distribution, twice on sys.path
-                continue
-            seen.add((name, entry_point.name))
+            seen.add(key)
             _add_installed(registry, distribution, entry_point)
     for plugin in plugins:
-        for spec in _backends(plugin, type(plugin).__name__):
+        for spec in _backends(plugin, getattr(plugin, "__name__", type(plugin).__name__)):
             registry.add(spec)
     return registry
 
 
+def _name(distribution: Distribution) -> str:
+    """Return the name of a distribution, which damaged metadata may lack."""
+    return _field(distribution, "Name") or "a distribution without a name"
+
+
+def _field(distribution: Distribution, field: str) -> str | None:
+    metadata = distribution.metadata
+    return metadata[field] if field in metadata else None
+
+
+def _entry_points(registry: Registry, distribution: Distribution) -> list[EntryPoint]:
+    try:
+        return [e for e in distribution.entry_points if e.group == ENTRY_POINT_GROUP]
+    except Exception as error:  # noqa: BLE001 (damaged metadata; kept and shown)
+        name = _name(distribution)
+        _keep(registry, error, name, "", f"its entry points cannot be read: {error}")
+        return []
+
+
 def _add_installed(registry: Registry, distribution: Distribution, entry_point: EntryPoint) -> None:
-    name, version = distribution.metadata["Name"], distribution.version
+    name, version = _name(distribution), _field(distribution, "Version")
     try:
         for spec in _backends(entry_point.load(), name):
             registry.add(spec, distribution=name, version=version)
     except DuplicateBackendError:
         raise
-    except Exception as error:  # noqa: BLE001 (importing foreign code; kept and raised on use)
-        _log.debug("Plugin %s %s could not be loaded", name, version, exc_info=error)
-        reason = str(error) if isinstance(error, EvakitError) else f"{type(error).__name__}: {error}"
-        kept = PluginLoadError(
-            f"The plugin {name} {version} could not be loaded ({reason}); "
-            f"update it or uninstall it with: pip uninstall {name}",
-            distribution=name,
+    except (Exception, SystemExit) as error:  # noqa: BLE001 (foreign code; kept and raised on use)
+        reason = (
+            str(error) if isinstance(error, EvakitError) else f"{type(error).__name__}: {error}"
         )
-        kept.__cause__ = error
-        registry.add_broken(kept)
+        _keep(registry, error, name, version or "", reason.rstrip("."))
+
+
+def _keep(registry: Registry, error: BaseException, name: str, version: str, reason: str) -> None:
+    plugin = f"{name} {version}".rstrip()
+    _log.debug("Plugin %s could not be loaded", plugin, exc_info=error)
+    kept = PluginLoadError(
+        f"The plugin {plugin} could not be loaded ({reason}); "
+        f"update it, or uninstall it with: pip uninstall {name}",
+        distribution=name,
+    )
+    kept.__cause__ = error
+    registry.add_broken(kept)
 
 
 def _backends(plugin: object, name: str) -> list[BackendSpec]:
     """Ask one plugin, in a manager of its own, so that no other plugin can be in the way."""
     manager = pluggy.PluginManager("evakit")
     manager.add_hookspecs(hookspecs)
-    manager.register(plugin, name)
     try:
+        manager.register(plugin, name)
         manager.check_pending()
     except pluggy.PluginValidationError as error:
         raise PluginLoadError(f"{name}: {error}", distribution=name) from error
@@ -84,4 +109,12 @@ def _backends(plugin: object, name: str) -> list[BackendSpec]:
             f"{name} implements no hook of evakit; decorate one with @evakit.hookimpl.",
             distribution=name,
         )
-    return [spec for specs in manager.hook.evakit_backends() for spec in specs or ()]
+    specs = [spec for specs in manager.hook.evakit_backends() for spec in specs or ()]
+    for spec in specs:
+        if not isinstance(spec, BackendSpec):
+            raise PluginLoadError(
+                f"{name} describes a backend by {spec!r:.80}; return evakit.BackendSpec objects "
+                "from evakit_backends.",
+                distribution=name,
+            )
+    return specs

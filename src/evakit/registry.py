@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import inspect
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final, Self
 
@@ -194,8 +195,10 @@ class Registry:
         if spec is not None:
             return spec
         for error in self._broken:
-            plugin = error.distribution or ""
-            if _KNOWN.get((kind, name)) == plugin or name in plugin:
+            plugin = canonical_name(error.distribution or "").removeprefix("evakit-")
+            if f"-{canonical_name(name)}-" in f"-{plugin}-" or (
+                _KNOWN.get((kind, name)) == f"evakit-{plugin}"
+            ):
                 raise error
         names = [n for k, n in self._specs if k == kind]
         near = difflib.get_close_matches(name, names, n=1)
@@ -205,12 +208,14 @@ class Registry:
             hint = f"install the plugin {_KNOWN[kind, name]}."
         else:
             hint = f"installed are: {', '.join(sorted(names)) or 'none'} (see 'evakit plugins')."
-        broken = (
-            f" ({len(self._broken)} plugin(s) could not be loaded: {self._broken[0]})"
-            if self._broken
-            else ""
-        )
-        raise UnknownBackendError(f"There is no {kind} named {name!r}; {hint}{broken}")
+        broken = ", ".join(sorted({e.distribution or "a plugin" for e in self._broken}))
+        note = f" ({broken} could not be loaded; 'evakit plugins' says why.)" if broken else ""
+        raise UnknownBackendError(f"There is no {kind} named {name!r}; {hint}{note}")
+
+
+def canonical_name(distribution: str) -> str:
+    """Return a distribution's name as package indexes compare it: `My_Plugin` is `my-plugin`."""
+    return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
 def _origin(spec: BackendSpec) -> str:

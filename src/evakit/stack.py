@@ -248,8 +248,7 @@ class Stack:
         """
         await self.load()
         languages = _languages(language) or self.languages
-        fixed = languages[0] if len(languages) == 1 else None
-        usual = await self.choose_voice(voice, fixed)
+        usual = await self.choose_voice(voice, _only(languages))
 
         def choose(spoken: str | None) -> Voice | None:
             if voice or self.voice or usual is None or spoken is None or usual.speaks(spoken):
@@ -311,8 +310,6 @@ class Stack:
         async with anyio.create_task_group() as tasks:
             for stage, (name, new, device) in created.items():
                 tasks.start_soon(self._load_one, stage, name, new, device)
-        fixed = self.languages[0] if len(self.languages) == 1 else None
-        await self.choose_voice(None, fixed)
 
     def _create(
         self, stage: str, asked: BackendLike, registry: Registry
@@ -349,8 +346,12 @@ class Stack:
         self._loaded[stage] = LoadedBackend(name, new.model_name, Placement(wanted, ""), new)
         with errors_of(BackendUnavailableError, name, "loading"):
             await new.load(LoadContext(device=wanted, models=folders))
+            model = new.model_name
+            if isinstance(new, TTS):  # its voices are its models
+                voice = await self.choose_voice(None, _only(self.languages))
+                model = voice.name if voice else model
             placement = verify_placement(name, wanted, new.placement())
-        self._loaded[stage] = LoadedBackend(name, new.model_name, placement, new)
+        self._loaded[stage] = LoadedBackend(name, model, placement, new)
         _log.info("%s %s on %s (%s)", stage, name, placement, placement.observed)
 
     async def _fetch(self, models: Iterable[Model]) -> dict[str, Path]:
@@ -401,6 +402,10 @@ def _languages(language: str | Sequence[str] | None) -> tuple[str, ...]:
         return ()
     tags = (language,) if isinstance(language, str) else language
     return tuple(normalize_language(tag) for tag in tags)
+
+
+def _only(languages: tuple[str, ...]) -> str | None:
+    return languages[0] if len(languages) == 1 else None
 
 
 def _voices_for(tts: TTS, language: str) -> str:

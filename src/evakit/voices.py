@@ -5,15 +5,18 @@ What may not live here: audio, model files, or the list of voices (plugins decla
 
 from __future__ import annotations
 
+import math
 import re
 
-from attrs import field, frozen
+from typing import Any
 
-from .errors import UnknownLanguageError
+from attrs import Attribute, field, frozen
+
+from .errors import ConfigurationError, UnknownLanguageError
 
 __all__ = ["Voice", "VoiceStyle", "normalize_language", "same_language"]
 
-_TAG = re.compile(r"[a-z]{2,3}([-_][a-z0-9]{2,8})*", re.IGNORECASE)
+_TAG = re.compile(r"[a-z]{2,3}([-_][a-z0-9]{2,8})*", re.IGNORECASE | re.ASCII)
 
 
 def normalize_language(tag: str) -> str:
@@ -33,18 +36,33 @@ def normalize_language(tag: str) -> str:
 
 def same_language(one: str, other: str) -> bool:
     """Say whether two tags name one language, whatever the region: `en-US` and `en` do."""
-    return one.split("-")[0].lower() == other.split("-")[0].lower()
+    return _primary(one) == _primary(other)
+
+
+def _primary(tag: str) -> str:
+    return tag.replace("_", "-").split("-")[0].lower()
+
+
+def _amount(_style: object, attribute: Attribute[Any], value: Any) -> None:
+    if value is None and attribute.default is None:
+        return
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0 <= value < math.inf or (value == 0 and attribute.name == "rate"):
+        raise ConfigurationError(
+            f"A voice's {attribute.name} is a positive number, not {value!r}; "
+            f"{attribute.default} leaves the voice as it is."
+        )
 
 
 @frozen(kw_only=True)
 class VoiceStyle:
     """How a voice speaks; every field at its default leaves the voice as it was recorded."""
 
-    rate: float = 1.0
+    rate: float = field(default=1.0, validator=_amount)
     """Speaking rate; above 1 is faster."""
-    variation: float | None = None
+    variation: float | None = field(default=None, validator=_amount)
     """Liveliness of the intonation from 0 (flat) to about 1; None is the voice's own."""
-    volume: float = 1.0
+    volume: float = field(default=1.0, validator=_amount)
     """Gain applied to the samples; 1 leaves them as they are."""
 
 

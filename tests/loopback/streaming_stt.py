@@ -3,73 +3,90 @@
 The vendor sends a result for each stretch of speech, and may send a better one later.
 """
 
-import json
-import math
-from contextlib import AsyncExitStack, contextmanager, suppress
-from importlib import import_module
+from contextlib import contextmanager
 
 import anyio
-import sniffio
-from websockets.exceptions import ConnectionClosed, WebSocketException
+from vendor_sdk import VendorError, connect
 
-import evakit
-from evakit.abc import STT, Capabilities, STTOptions, STTSession, STTUpdate
+from evakit import AudioFormat, BackendSpec, Segment, Transcript, Word, hookimpl
+from evakit.abc import STT, Capabilities, STTSession, STTUpdate
 from evakit.errors import TranscriptionError
 
 
 class StreamingSTT(STT):
     capabilities = Capabilities(devices={"remote"}, serves_many_at_once=True)
 
-    def __init__(self, url: str, timeout: float = 10.0) -> None:
+    def __init__(self, url, timeout=10.0):
         self.url, self.timeout = url, timeout
 
-    def open(self, options: STTOptions) -> STTSession:
+    def open(self, options):
         return _Utterance(self)
-
-    @contextmanager
-    def errors(self):
-        try:
-            yield
-        except (OSError, WebSocketException, LookupError, TypeError, ValueError) as error:
-            text = f"{self.name} gave no transcript ({error!r}); try again, or use another stt."
-            raise TranscriptionError(text, backend=self.name, retryable=True) from error
 
 
 class _Utterance(STTSession):
-    def __init__(self, stt: StreamingSTT) -> None:
-        self._stt, self._segments, self._failure = stt, {}, None
-        self._updates, self._ended = anyio.create_memory_object_stream(math.inf), anyio.Event()
+    def __init__(self, stt):
+        self._stt, self._segments, self._complete, self._reading = stt, {}, False, anyio.Lock()
+        self._connection = connect(stt.url, timeout=stt.timeout)
 
     async def __aenter__(self):
-        vendor = import_module(f"websockets.{sniffio.current_async_library()}.client")
-        connection = vendor.connect(self._stt.url, close_timeout=1, proxy=None)
-        async with AsyncExitStack() as stack:
-            for end in self._updates:
-                stack.enter_context(end)
-            with self._stt.errors():
-                self._socket = await stack.enter_async_context(connection)
-            tasks = await stack.enter_async_context(anyio.create_task_group())
-            stack.callback(tasks.cancel_scope.cancel)
-            tasks.start_soon(self._listen)
-            self._left = stack.pop_all()
+        with self._errors():
+            self._socket = await self._connection.__aenter__()
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        with anyio.CancelScope(shield=True):  # takes leave of the vendor even when cancelled
-            await self._left.aclose()
+    async def __aexit__(self, *exc_info):
+        await self._connection.__aexit__(*exc_info)
 
-    async def feed(self, audio: evakit.Audio) -> None:
+    async def feed(self, audio):
         audio.require_sample_rate(self._stt.sample_rate)
-        pcm = evakit.AudioFormat(audio.sample_rate).encode(audio)
-        with suppress(ConnectionClosed):  # `finish` tells why
-            for start in range(0, len(pcm), 3200):
-                await self._socket.send(pcm[start : start + 3200])
+        for start in range(0, len(audio), 1600):
+            piece = audio[start : start + 1600]
+            await self._socket.send(AudioFormat(audio.sample_rate).encode(piece))
 
-    async def finish(self) -> evakit.Transcript:
-        with self._stt.errors(), anyio.fail_after(self._stt.timeout):
-            with suppress(ConnectionClosed):
-                await self._socket.send('{"type": "CloseStream"}')
-            await self._ended.wait()
-        if self._failure is not None:
-            raise self._failure
+    async def finish(self):
+        await self._socket.send({"type": "CloseStream"})
+        async for _ in self.updates():
+            pass
         return self._transcript(is_final=True)
+
+    async def updates(self):
+        while message := await self._next():
+            yield STTUpdate(self._transcript(is_final=False), message["type"] == "UtteranceEnd")
+
+    async def _next(self):
+        async with self._reading:  # `finish` and `updates` run side by side, and both need news
+            if self._complete:
+                return None
+            with self._errors():
+                message = await self._socket.receive()
+            if message["type"] == "Results":
+                self._segments[message["start"]] = message
+            self._complete = message["type"] == "Metadata"
+        return message
+
+    def _transcript(self, *, is_final):
+        segments = [_segment(m, self._stt.sample_rate) for _, m in sorted(self._segments.items())]
+        text = " ".join(segment.text for segment in segments)
+        return Transcript(text, segments, sample_rate=self._stt.sample_rate, is_final=is_final)
+
+    @contextmanager
+    def _errors(self):
+        try:
+            yield
+        except VendorError as error:
+            text = f"{self._stt.name} gave no transcript ({error}); try again."
+            raise TranscriptionError(text, backend=self._stt.name, retryable=True) from error
+
+
+def _segment(message, rate):
+    best, start = message["channel"]["alternatives"][0], round(message["start"] * rate)
+    words = [
+        Word(w["word"], round(w["start"] * rate), round(w["end"] * rate)) for w in best["words"]
+    ]
+    return Segment(best["transcript"], start, start + round(message["duration"] * rate), words)
+
+
+@hookimpl
+def evakit_backends():
+    return [
+        BackendSpec(kind="stt", name="streaming", factory=StreamingSTT, requires=["websockets"])
+    ]

@@ -176,5 +176,6 @@ def joe_folder() -> Path:
 def joe(joe_folder) -> PiperTTS:
     """A loaded backend that speaks as joe, the same every time."""
     tts = PiperTTS(variation=0)
-    tts.load_model(LoadContext(models={JOE.name: joe_folder}))
+    tts.load_model(LoadContext())
+    tts.load_voice(tts.voices[0], {JOE.name: joe_folder})
     return tts

@@ -80,13 +80,17 @@ def test_a_wrong_configuration_is_refused(tiny, piper, configuration, changes, c
 
 def test_a_missing_graph_is_refused(tmp_path):
     (tmp_path / "en_US-joe-medium.onnx.json").write_text("{}")
+    tts = PiperTTS()
+    tts.load_model(LoadContext())
     with pytest.raises(ModelError, match="no file"):
-        PiperTTS().load_model(LoadContext(models={JOE.name: tmp_path}))
+        tts.load_voice(tts.voices[0], {JOE.name: tmp_path})
 
 
 def test_a_missing_configuration_is_refused(tmp_path):
+    tts = PiperTTS()
+    tts.load_model(LoadContext())
     with pytest.raises(ModelError, match="configuration"):
-        PiperTTS().load_model(LoadContext(models={JOE.name: tmp_path}))
+        tts.load_voice(tts.voices[0], {JOE.name: tmp_path})
 
 
 def test_a_voice_is_loaded_once(tiny, piper):

@@ -66,7 +66,7 @@ def test_a_speaker_shares_the_model_of_its_voice():
     (first, *others) = tts.voices
     assert first.name == "upmc#pierre"
     assert first.language == "fr-FR"
-    assert [m.name for m in tts.models()] == ["piper:upmc"]
+    assert [m.name for m in tts.voice_models(first)] == ["piper:upmc"]
     assert [v.name for v in others] == ["joe", "siwis", "upmc", "tom", "gilles"]
 
 

@@ -23,8 +23,6 @@ from ..transcript import Word
 from ..voices import Voice
 from .backend import Backend, BlockingBackend
 
-_ANY_RATE: Final = 16_000  # hertz, of audio that has no samples
-
 __all__ = ["TTS", "BlockingTTS", "Speech", "TTSOptions", "TTSSession"]
 
 
@@ -46,7 +44,8 @@ class Speech:
     words: tuple[Word, ...] | None = None
     """Where its words lie, in samples from the start of *this* chunk; None when unknown."""
     units: int = 0
-    """How many of the texts written are completely spoken with the end of this chunk."""
+    """How many of the texts written are completely spoken with the end of this chunk, which may
+    then have no samples. A backend that gives `words` need not count units."""
 
 
 class TTSSession(ABC):
@@ -120,6 +119,8 @@ class TTS(Backend):
 
     async def prepare_voice(self, voice: Voice, models: Mapping[str, Path]) -> None:
         """Make ready to speak as `voice`; called after `load`, before its first session.
+
+        A TTS with voices loads none of them in `load`, so that only those asked for are there.
 
         `models` holds, for each of `voice_models(voice)`, the folder with its checked files.
 
@@ -208,13 +209,11 @@ class _Clauses(TTSSession):
                 self._speech = None
 
     def _synthesize(self, text: str) -> Iterator[Speech]:
-        """Yield each chunk once the next is known, so that the last can say that it is last."""
-        held: Speech | None = None
+        """Yield each chunk as it is made, and then, without samples, that the clause is over."""
         for piece in self._backend.synthesize(text, self._options):
-            chunk = piece if isinstance(piece, Speech) else Speech(piece)
-            if held is not None:
-                yield held
-            held = chunk
-        if held is None:  # nothing to say, or an engine that failed quietly: others judge
-            held = Speech(Audio(np.zeros(0, np.float32), _ANY_RATE))
-        yield Speech(held.audio, held.words, units=1)
+            yield piece if isinstance(piece, Speech) else Speech(piece)
+        yield _CLAUSE_OVER
+
+
+# Audio of no length has a rate too, which then means nothing.
+_CLAUSE_OVER: Final = Speech(Audio(np.zeros(0, np.float32), 16_000), units=1)

@@ -148,11 +148,12 @@ class Blocks(Reader):
 
     def _at_fence(self) -> bool:
         length = self._run()
+        if length >= _FENCE:
+            self._mark(BLOCK)
         if self._wait(length):
             return False
         if length < _FENCE:
             return self._content()
-        self._mark(BLOCK)
         self._fence = self._held[:length]
         self._take(length)
         return self._go(self._in_fence_info)

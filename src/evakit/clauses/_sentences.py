@@ -45,7 +45,7 @@ _WIDE_GAP = re.compile("[。！？]+[”’」』)】》〉）]*$")
 _WIDE_CLOSERS = "。！？”’」』)】》〉）"
 _LAST_WORD = re.compile("[^\\s'’(\\[«“\"/]+$")
 # The number or letter of a list, at the start of a sentence or of a part of one.
-_LIST_MARK = re.compile(r"(?:^|[:;,.!?]\s|\()\W*(?:\d{1,3}|[A-Za-z])$")
+_LIST_MARK = re.compile(r"(?:^|[:;,]\s|\()\W*(?:\d{1,3}|[A-Za-z])$")
 _LIST_NUMBER = re.compile(r"\d{1,3}[.)] $")
 
 _LONGEST_GAP = 24  # characters; a gap has a few, and a row of dots must not make this slow

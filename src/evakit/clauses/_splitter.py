@@ -157,7 +157,6 @@ class ClauseSplitter:
             self._remove_space()  # "Great 😊!"
         before = self._text[-1:]
         self._append(character)
-        self._line += 1
         if character.isalnum():
             if not before.isalnum():
                 self._cut_before_word()
@@ -169,6 +168,7 @@ class ClauseSplitter:
     def _append(self, character: str) -> None:
         self._text += character
         self._sources.append(len(self._written) - 1)
+        self._line += 1
 
     def _remove_space(self) -> None:
         if self._text[-1:] == " ":

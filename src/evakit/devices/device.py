@@ -15,7 +15,7 @@ from ..errors import ConfigurationError
 __all__ = ["Device", "is_device"]
 
 # The device part of a backend's name, design.md section 4.
-_DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?|GPU-[0-9A-Za-z-]+|MIG-[0-9A-Za-z-]+")
+_DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]+)?|GPU-[0-9A-Za-z-]+|MIG-[0-9A-Za-z-]+")
 
 
 def is_device(text: str) -> bool:
@@ -41,7 +41,9 @@ class Device:
             raise ConfigurationError(
                 f"{text!r} is not a device; write 'cpu', 'cuda', 'cuda:0' or a GPU's UUID."
             )
-        return cls("cuda:0" if text == "cuda" else text)
+        if text.startswith("cuda"):
+            return cls(f"cuda:{int(text.removeprefix('cuda').removeprefix(':') or 0)}")
+        return cls(text)
 
     @property
     def is_gpu(self) -> bool:

@@ -43,6 +43,8 @@ def choose_device(request: str | None, *, component: str, supported: Collection[
         raise ConfigurationError(
             f"{request!r} is not a device; write 'auto', 'cpu', 'cuda', 'cuda:0' or a GPU's UUID."
         )
+    if set(supported) == {"remote"}:
+        return REMOTE
     if Device(request).is_gpu:
         raise DeviceError(
             f"{component} was asked for on {request}, but this version of evakit can prove only "
@@ -50,7 +52,7 @@ def choose_device(request: str | None, *, component: str, supported: Collection[
             component=component,
             wanted=request,
         )
-    return REMOTE if set(supported) == {"remote"} else CPU
+    return CPU
 
 
 def verify_placement(component: str, wanted: Device, placement: Placement) -> Placement:

@@ -112,9 +112,12 @@ class Network:
             self.skip(where, reason)
             raise UnreachableError(reason) from error
 
-    def _opener(self, tick: Callable[[], None]) -> urllib.request.OpenerDirector:
-        if self._context is None:
+    def _certificates(self) -> ssl.SSLContext:
+        if self._context is None:  # reading all certificates takes its time
             self._context = ssl.create_default_context()
+        return self._context
+
+    def _opener(self, tick: Callable[[], None]) -> urllib.request.OpenerDirector:
         patience = Patience(self.connect_s, self.stall_s, tick, self._guard)
         opener = urllib.request.OpenerDirector()
         # Named one by one: the default opener also reads file:, ftp: and data: addresses.
@@ -126,7 +129,9 @@ class Network:
             _Redirects(),
             _HTTPHandler(functools.partial(HTTPConnection, patience=patience)),
             _HTTPSHandler(
-                functools.partial(HTTPSConnection, patience=patience, context=self._context)
+                lambda *args, **kw: HTTPSConnection(
+                    *args, patience=patience, context=self._certificates(), **kw
+                )
             ),
         ):
             opener.add_handler(handler)

@@ -5,26 +5,26 @@ What may not live here: the network (`sources.py`) and the names of folders (`fo
 
 from __future__ import annotations
 
+import functools
 import logging
 import shutil
 import time
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
-
-from filelock import FileLock, Timeout
+from typing import TYPE_CHECKING, Final
 
 from .. import _threads
 from ..errors import ModelIntegrityError, ModelUnavailableError, StorageError
 from .folders import Folders, storage
-from .index import Index
 from .integrity import Expected
 from .manifest import read_manifest, write_manifest
 from .model import Model
-from .network import Network
 from .progress import Progress, Reporter, StoppedError
-from .sources import Fetching
+
+if TYPE_CHECKING:
+    from .index import Index
+    from .network import Network
 
 __all__ = ["ModelStore"]
 
@@ -41,10 +41,22 @@ class ModelStore:
     def __init__(self, home: Path | None = None, *, offline: bool = False) -> None:
         """Use the folder `home`, else `$EVAKIT_HOME`, else the platform's cache folder."""
         self._folders = Folders(home)
-        self._network = Network()
-        self._index = Index()
         self.offline = offline
         """Whether nothing is ever fetched."""
+
+    # `import evakit` must not pay for HTTP, TLS, zip and locks: they come when something is fetched.
+
+    @functools.cached_property
+    def _network(self) -> Network:
+        from .network import Network  # noqa: PLC0415  # see above
+
+        return Network()
+
+    @functools.cached_property
+    def _index(self) -> Index:
+        from .index import Index  # noqa: PLC0415  # see above
+
+        return Index()
 
     @property
     def home(self) -> Path:
@@ -138,6 +150,8 @@ class ModelStore:
         return True
 
     def _fetch(self, model: Model, report: Reporter) -> Path:
+        from .sources import Fetching  # noqa: PLC0415  # see above
+
         folder, partial = self._folders.model(model.name), self._folders.partial(model.name)
         arrived = partial / "files"
         try:
@@ -199,6 +213,8 @@ class ModelStore:
     @contextmanager
     def _locked(self, model: Model) -> Generator[bool]:
         """Hold the model's lock if it is free; gives whether it is held."""
+        from filelock import FileLock, Timeout  # noqa: PLC0415  # see above
+
         path = self._folders.lock(model.name)
         lock = FileLock(path)
         with storage(path):

@@ -90,22 +90,18 @@ class PiperTTS(BlockingTTS):
         """
         return find_voice(name, self.name)
 
-    def models(self) -> tuple[Model, ...]:
-        """Name the model of the default voice; none where that is a file of one's own."""
-        return () if self._default is None else self.voice_models(self._default)
-
     def voice_models(self, voice: Voice) -> tuple[Model, ...]:
         """Name the model that `voice` needs; none where that is a file of one's own."""
         model = model_of(voice)
         return () if model is None else (model,)
 
     def load_model(self, context: LoadContext) -> None:
-        """Import Piper and load the default voice.
+        """Import Piper; voices are loaded one by one, as they are asked for, files at once.
 
         Raises:
             BackendUnavailableError: piper or ONNX Runtime is not installed.
             DeviceError: the device is not the CPU.
-            UnknownVoiceError, ModelError: the default voice is missing or wrong.
+            UnknownVoiceError, ModelError: the default voice's own file is missing or wrong.
 
         """
         if context.device != Device("cpu"):
@@ -121,7 +117,8 @@ class PiperTTS(BlockingTTS):
         from ._engine import Engine  # noqa: PLC0415
 
         self._engine = Engine(context.threads)
-        self.load_voice(self._default, context.models)
+        if model_of(self._default) is None:  # a file of one's own, which nobody has to fetch
+            self.load_voice(self._default, {})
 
     def unload_model(self) -> None:
         """Let go of every voice; calling it twice is fine."""
