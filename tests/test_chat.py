@@ -20,7 +20,7 @@ def test_a_history_survives_json(history):
     assert history.to_json().encode()
 
 
-@given(make.histories(interrupted=st.just(False)))
+@given(make.histories(interrupted=st.just(value=False)))
 def test_a_history_survives_the_form_of_openai(history):
     assert History.from_openai(history.to_openai()) == history
 

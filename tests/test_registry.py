@@ -64,7 +64,7 @@ def can_be_written(name):
     """A model that ends like a device needs a device of its own behind it."""
     if name.device is not None:
         return True
-    before, at, after = str(name).rpartition("@")
+    _, at, after = str(name).rpartition("@")
     return not (at and is_device(after))
 
 

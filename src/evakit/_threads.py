@@ -8,6 +8,9 @@ What may not live here: anything that knows what the work is.
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
+import sys
 import threading
 import time
 from collections import deque
@@ -22,7 +25,15 @@ from anyio.lowlevel import RunVar
 
 from .errors import BackendBusyError
 
-__all__ = ["Lane", "ThreadIterator", "check_cancelled", "run", "stop_asked", "within"]
+__all__ = [
+    "Lane",
+    "ThreadIterator",
+    "cancellations",
+    "check_cancelled",
+    "run",
+    "stop_asked",
+    "within",
+]
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -121,9 +132,22 @@ def stop_asked() -> bool:
     """Say, in a worker thread, whether the task that waits for this work was cancelled."""
     try:
         check_cancelled()
-    except anyio.get_cancelled_exc_class():
+    except cancellations():
         return True
     return False
+
+
+def cancellations() -> tuple[type[BaseException], ...]:
+    """Return what a cancelled caller raises in a worker thread, whatever its event loop is.
+
+    `anyio.get_cancelled_exc_class` can only be asked on the event loop's own thread.
+    """
+    trio = sys.modules.get("trio")
+    return (
+        asyncio.CancelledError,
+        concurrent.futures.CancelledError,  # from anyio.from_thread.run, under asyncio
+        *([trio.Cancelled] if trio is not None else ()),
+    )
 
 
 async def run(

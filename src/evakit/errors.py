@@ -22,7 +22,7 @@
     ├── ConversationBusyError      (RuntimeError) one turn at a time
     ├── ConversationClosedError    (RuntimeError) used after close, or after fork
     ├── DeviceError                .component .wanted .found
-    ├── ModelError                 .model
+    ├── ModelError                 .model .retryable
     │   ├── UnknownModelError      (LookupError)
     │   ├── ModelUnavailableError  no source could deliver it
     │   └── ModelIntegrityError    its bytes are not the declared ones

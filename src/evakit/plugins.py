@@ -35,14 +35,16 @@ def discover(plugins: Iterable[object] = ()) -> Registry:
 
     """
     registry = Registry()
-    seen: set[tuple[str, str]] = set()
+    seen: set[str] = set()
     for distribution in distributions():
-        for entry_point in _entry_points(registry, distribution):
-            name = _name(distribution)
-            key = (canonical_name(name), entry_point.name)
-            if key in seen:  # the same distribution, twice on sys.path
-                continue
-            seen.add(key)
+        entry_points = _entry_points(registry, distribution)
+        if not entry_points:
+            continue
+        name = canonical_name(_name(distribution))
+        if name in seen:  # the same distribution, twice on sys.path: the first is imported
+            continue
+        seen.add(name)
+        for entry_point in entry_points:
             _add_installed(registry, distribution, entry_point)
     for plugin in plugins:
         for spec in _backends(plugin, getattr(plugin, "__name__", type(plugin).__name__)):
@@ -57,7 +59,7 @@ def _name(distribution: Distribution) -> str:
 
 def _field(distribution: Distribution, field: str) -> str | None:
     metadata = distribution.metadata
-    return metadata[field] if field in metadata else None
+    return metadata[field] if field in metadata else None  # noqa: SIM401 (it has no get)
 
 
 def _entry_points(registry: Registry, distribution: Distribution) -> list[EntryPoint]:

@@ -1,12 +1,9 @@
-"""A plugin as a third party would write it: a streaming STT over a websocket, in Deepgram's shape.
-
-The vendor sends a result for each stretch of speech, and may send a better one later.
-"""
+"""A third-party plugin: a streaming STT in Deepgram's shape, which may revise what it said."""
 
 from contextlib import contextmanager
 
 import anyio
-from vendor_sdk import VendorError, connect
+from vendor_sdk import Session, VendorError
 
 from evakit import AudioFormat, BackendSpec, Segment, Transcript, Word, hookimpl
 from evakit.abc import STT, Capabilities, STTSession, STTUpdate
@@ -25,22 +22,21 @@ class StreamingSTT(STT):
 
 class _Utterance(STTSession):
     def __init__(self, stt):
-        self._stt, self._segments, self._complete, self._reading = stt, {}, False, anyio.Lock()
-        self._connection = connect(stt.url, timeout=stt.timeout)
+        self._stt, self._socket = stt, Session(stt.url, stt.timeout)
+        self._segments, self._complete, self._reading = {}, False, anyio.Lock()
 
     async def __aenter__(self):
         with self._errors():
-            self._socket = await self._connection.__aenter__()
+            await self._socket.open()
         return self
 
-    async def __aexit__(self, *exc_info):
-        await self._connection.__aexit__(*exc_info)
+    async def __aexit__(self, *_):
+        await self._socket.close()
 
     async def feed(self, audio):
         audio.require_sample_rate(self._stt.sample_rate)
         for start in range(0, len(audio), 1600):
-            piece = audio[start : start + 1600]
-            await self._socket.send(AudioFormat(audio.sample_rate).encode(piece))
+            await self._socket.send(AudioFormat(16_000).encode(audio[start : start + 1600]))
 
     async def finish(self):
         await self._socket.send({"type": "CloseStream"})
@@ -59,12 +55,14 @@ class _Utterance(STTSession):
             with self._errors():
                 message = await self._socket.receive()
             if message["type"] == "Results":
-                self._segments[message["start"]] = message
+                words = [Word(text, *span) for text, *span in message["words"]]
+                segment = Segment(message["transcript"], *message["span"], words)
+                self._segments[segment.start] = segment  # replaces what was said of it before
             self._complete = message["type"] == "Metadata"
-        return message
+        return None if self._complete else message
 
     def _transcript(self, *, is_final):
-        segments = [_segment(m, self._stt.sample_rate) for _, m in sorted(self._segments.items())]
+        segments = [self._segments[start] for start in sorted(self._segments)]
         text = " ".join(segment.text for segment in segments)
         return Transcript(text, segments, sample_rate=self._stt.sample_rate, is_final=is_final)
 
@@ -77,16 +75,6 @@ class _Utterance(STTSession):
             raise TranscriptionError(text, backend=self._stt.name, retryable=True) from error
 
 
-def _segment(message, rate):
-    best, start = message["channel"]["alternatives"][0], round(message["start"] * rate)
-    words = [
-        Word(w["word"], round(w["start"] * rate), round(w["end"] * rate)) for w in best["words"]
-    ]
-    return Segment(best["transcript"], start, start + round(message["duration"] * rate), words)
-
-
 @hookimpl
 def evakit_backends():
-    return [
-        BackendSpec(kind="stt", name="streaming", factory=StreamingSTT, requires=["websockets"])
-    ]
+    return [BackendSpec(kind="stt", name="streaming", factory=StreamingSTT)]

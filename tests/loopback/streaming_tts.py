@@ -1,14 +1,10 @@
-"""A plugin as a third party would write it: a streaming TTS over a websocket, ElevenLabs' shape.
-
-Text goes out piece by piece; audio comes back with the instants of its characters, cut where
-the vendor likes: in the middle of a text, in the middle of a word.
-"""
+"""A third-party plugin: a streaming TTS in ElevenLabs' shape, which times each character."""
 
 import base64
 from collections import deque
 from contextlib import contextmanager
 
-from vendor_sdk import VendorError, connect
+from vendor_sdk import Session, VendorError
 
 from evakit import Audio, BackendSpec, Voice, Word, hookimpl
 from evakit.abc import TTS, Capabilities, Speech, TTSSession
@@ -30,18 +26,17 @@ class StreamingTTS(TTS):
 
 class _Reply(TTSSession):
     def __init__(self, tts, voice):
-        self._tts = tts
-        self._connection = connect(f"{tts.url}/{voice.name}", timeout=tts.timeout)
+        self._tts, self._socket = tts, Session(f"{tts.url}/{voice.name}", tts.timeout)
         self._unspoken = deque()  # the words that were written, and whether one ends its text
         self._letters = self._start = 0  # of the first of them: how many were spoken, from when
 
     async def __aenter__(self):
         with self._errors():
-            self._socket = await self._connection.__aenter__()
+            await self._socket.open()
         return self
 
-    async def __aexit__(self, *exc_info):
-        await self._connection.__aexit__(*exc_info)
+    async def __aexit__(self, *_):
+        await self._socket.close()
 
     async def write(self, text):
         words = text.split()
@@ -82,6 +77,4 @@ class _Reply(TTSSession):
 
 @hookimpl
 def evakit_backends():
-    return [
-        BackendSpec(kind="tts", name="streaming", factory=StreamingTTS, requires=["websockets"])
-    ]
+    return [BackendSpec(kind="tts", name="streaming", factory=StreamingTTS)]

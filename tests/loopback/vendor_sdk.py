@@ -6,7 +6,6 @@ Knows nothing of evakit. `websockets` has a client for asyncio and one for trio.
 from __future__ import annotations
 
 import json
-from contextlib import asynccontextmanager
 from importlib import import_module
 
 import anyio
@@ -18,27 +17,32 @@ class VendorError(Exception):
     """The service cannot be reached, said that it failed, or said nothing that makes sense."""
 
 
-@asynccontextmanager
-async def connect(url: str, *, timeout: float = 10.0):
-    """Open a connection; leaving the block says goodbye, even when the block was cancelled."""
-    library = import_module(f"websockets.{sniffio.current_async_library()}.client")
-    connection = library.connect(url, open_timeout=timeout, close_timeout=1, proxy=None)
-    try:
-        socket = await connection.__aenter__()
-    except (OSError, WebSocketException) as error:
-        raise VendorError(f"no connection: {error}") from error
-    try:
-        yield Session(socket, timeout)
-    finally:
-        with anyio.CancelScope(shield=True):
-            await connection.__aexit__(None, None, None)
-
-
 class Session:
-    """An open connection."""
+    """A connection to one of the vendors."""
 
-    def __init__(self, socket, timeout: float) -> None:
-        self._socket, self._timeout = socket, timeout
+    def __init__(self, url: str, timeout: float = 10.0) -> None:
+        self._url, self._timeout = url, timeout
+
+    async def open(self) -> None:
+        """Connect.
+
+        Raises:
+            VendorError: the service cannot be reached.
+
+        """
+        library = import_module(f"websockets.{sniffio.current_async_library()}.client")
+        self._connection = library.connect(
+            self._url, open_timeout=self._timeout, close_timeout=1, proxy=None
+        )
+        try:
+            self._socket = await self._connection.__aenter__()
+        except (OSError, WebSocketException) as error:
+            raise VendorError(f"no connection: {error}") from error
+
+    async def close(self) -> None:
+        """Say goodbye and hang up, even when the task was cancelled."""
+        with anyio.CancelScope(shield=True):
+            await self._connection.__aexit__(None, None, None)
 
     async def send(self, message: bytes | dict[str, object]) -> None:
         """Send audio, or a message; once the service has hung up, `receive` says so."""

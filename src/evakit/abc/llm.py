@@ -240,7 +240,7 @@ class _CallbackStream(LLMStream):
         # Engines swallow what their callback raises, so cancellation becomes a return value.
         try:
             from_thread.run(self._send.send, piece)
-        except (anyio.get_cancelled_exc_class(), anyio.BrokenResourceError):
+        except (*_threads.cancellations(), anyio.BrokenResourceError):
             return True
         return False
 
@@ -255,7 +255,7 @@ class _CallbackStream(LLMStream):
             return True
         try:
             lane.acquire(name)
-        except anyio.get_cancelled_exc_class():
+        except _threads.cancellations():
             return True
         except BackendBusyError as error:
             self._failure = error

@@ -39,7 +39,9 @@ _CLOSERS = "[)\\]}'\"’”»]"
 # such as € and closers, the ends, closers (French has a space before ends and before »), white
 # space, and what a sentence opens with: quotes, brackets, dashes.
 _GAP = re.compile(
-    rf"(?P<sign>[^\w.!?…‼⁉؟।॥,;:]*)(?P<end>(?:[.!?…‼⁉؟।॥]+{_CLOSERS}*)+(?:\s[»›]\.?)?)\s(?P<opening>[^.!?…]*)"
+    r"(?P<sign>[^\w.!?…‼⁉؟।॥,;:]*)"
+    rf"(?P<end>(?:[.!?…‼⁉؟।॥]++{_CLOSERS}*+)++(?:\s[»›]\.?)?)"  # possessive: a row of dots is long
+    r"\s[^.!?…]*"
 )
 _WIDE_GAP = re.compile("[。！？]+[”’」』)】》〉）]*$")
 _WIDE_CLOSERS = "。！？”’」』)】》〉）"
@@ -91,7 +93,7 @@ def _is_end(sentence: str, mark: str, after: str, language: str | None) -> bool:
     found = _LAST_WORD.search(sentence)
     word = found[0] if found else ""
     if mark[0] == "." and mark[:2] != "..":
-        if _LIST_MARK.search(sentence) and sentence != "I":
+        if _LIST_MARK.search(sentence):
             return False
         known = _BY_LANGUAGE.get(_primary(language), _ANY_LANGUAGE)
         if word in known or word.lower() in known:

@@ -56,7 +56,7 @@ class Fetching:
         try:
             return hub.list_files(self._network, listing, self._report.tick)
         except SourceError as error:
-            raise self._unavailable("its list of files", [(str(listing), error)]) from error
+            raise self._unavailable("the list of files", [(str(listing), error)]) from error
 
     def fetch_all(self, files: tuple[Expected, ...]) -> None:
         """Fetch and check every file.

@@ -44,7 +44,7 @@ class ModelStore:
         self.offline = offline
         """Whether nothing is ever fetched."""
 
-    # `import evakit` must not pay for HTTP, TLS, zip and locks: they come when something is fetched.
+    # `import evakit` must not pay for HTTP, TLS, zip and locks: they come with the first fetch.
 
     @functools.cached_property
     def _network(self) -> Network:

@@ -9,9 +9,7 @@ import difflib
 import os
 import re
 from pathlib import Path
-from typing import Final
-
-from attrs import frozen
+from typing import Final, NamedTuple
 
 from evakit.errors import UnknownModelError
 from evakit.models import HubListing, HubSource, Model, ModelFile, WheelSource
@@ -46,8 +44,9 @@ _REPOSITORIES: Final = {
     "distil-large-v3": "Systran/faster-distil-whisper-large-v3",
     "distil-large-v3.5": "distil-whisper/distil-large-v3.5-ct2",
 }
-_HUB_ID: Final = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
-_WINDOWS_DRIVE: Final = re.compile(r"[A-Za-z]:[\\/]")
+# Not compiled here: discovery imports this module, and seldom is one of them needed.
+_HUB_ID: Final = r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?"
+_WINDOWS_DRIVE: Final = r"[A-Za-z]:[\\/]"
 
 _BASE: Final = ("Systran/faster-whisper-base", "ebe41f70d5b6dfa9166e2c581c45c9c0cfc57b66")
 _TINY_EN: Final = ("Systran/faster-whisper-tiny.en", "0d3d19a32d3338f10357c0889762bd8d64bbdeba")
@@ -82,8 +81,8 @@ def _tiny_en_file(name: str, size: int, sha256: str) -> ModelFile:
 _LANGUAGES: Final = tuple(
     "af am ar as az ba be bg bn bo br bs ca cs cy da de el en es et eu fa fi fo fr gl gu ha haw "  # noqa: SIM905 (short)
     "he hi hr ht hu hy id is it ja jv ka kk km kn ko la lb ln lo lt lv mg mi mk ml mn mr ms mt my "
-    "ne nl nn no oc pa pl ps pt ro ru sa sd si sk sl sn so sq sr su sv sw ta te tg th tk tl tr tt uk "
-    "ur uz vi yi yo zh".split()
+    "ne nl nn no oc pa pl ps pt ro ru sa sd si sk sl sn so sq sr su sv sw ta te tg th tk tl tr tt "
+    "uk ur uz vi yi yo zh".split()
 )
 
 PINNED: Final = (
@@ -148,8 +147,7 @@ PINNED: Final = (
 _PINNED_BY_NAME: Final = {model.name.partition(":")[2]: model for model in PINNED}
 
 
-@frozen
-class Choice:
+class Choice(NamedTuple):
     """What a name means: a model to be fetched, or a folder that is there already."""
 
     name: str
@@ -175,9 +173,9 @@ def choose(name: str | os.PathLike[str]) -> Choice:
         return Choice(name, model=_PINNED_BY_NAME[name])
     if name in _REPOSITORIES:
         return Choice(name, model=_listed(name, _REPOSITORIES[name], "main"))
-    if name.startswith((".", "~", "/", "\\")) or _WINDOWS_DRIVE.match(name):
+    if name.startswith((".", "~", "/", "\\")) or re.match(_WINDOWS_DRIVE, name):
         return Choice(name, folder=Path(name).expanduser())
-    hub = _HUB_ID.fullmatch(name)
+    hub = re.fullmatch(_HUB_ID, name)
     if hub:
         return Choice(name, model=_listed(name, hub["repo"], hub["revision"] or "main"))
     sizes = [*_PINNED_BY_NAME, *_REPOSITORIES]

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from attrs import frozen
 
 from evakit.abc import (
     BlockingSTT,
@@ -46,8 +45,7 @@ _REPEATS: Final = 2.4
 _NO_REPEAT: Final = 3  # words in a row that such a window may not say twice, the second time
 
 
-@frozen
-class _Language:
+class _Language(NamedTuple):
     code: str
     tag: str
     probability: float | None = None

@@ -1,0 +1,332 @@
+"""Lane, run and ThreadIterator: work in threads, one at a time for each device."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+
+import anyio
+import anyio.from_thread
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evakit import _threads
+from evakit._threads import Lane, ThreadIterator
+from evakit.errors import BackendBusyError
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_is_left():
+    """Worker threads wait for more work; every other thread must be gone."""
+    before = set(threading.enumerate())
+    yield
+    left = {t for t in threading.enumerate() if t not in before and t.is_alive()}
+    assert not [t for t in left if "worker" not in t.name.lower() and "trio" not in t.name.lower()]
+
+
+def until(condition):
+    """Wait, in a thread, until something has happened in another."""
+    gate = threading.Event()
+    for _ in range(5_000):
+        if condition():
+            return
+        gate.wait(0.001)
+    raise AssertionError("it did not happen within 5 s")
+
+
+async def eventually(condition):
+    with anyio.fail_after(5):
+        while not condition():  # noqa: ASYNC110 (what is waited for happens in other threads)
+            await anyio.sleep(0.001)
+
+
+# --- Lane
+
+
+def test_a_lane_serves_in_the_order_of_asking():
+    lane, order = Lane("cpu"), []
+
+    def work(number):
+        with lane.hold("whisper"):
+            order.append(number)
+
+    lane.acquire("whisper")
+    threads = []
+    for number in range(8):
+        threads.append(threading.Thread(target=work, args=(number,)))
+        threads[-1].start()
+        until(lambda: lane.waiting == len(threads))
+    lane.release()
+    for thread in threads:
+        thread.join(5)
+    assert order == list(range(8))
+    assert lane.waiting == 0
+
+
+def test_a_lane_that_stays_busy_is_an_error_that_may_be_tried_again():
+    lane = Lane("cpu", patience=0.05)
+    with lane.hold("piper"):
+        with pytest.raises(BackendBusyError, match=r"whisper was busy for 0\.05 s") as caught:
+            lane.acquire("whisper")
+        assert caught.value.backend == "whisper"
+        assert caught.value.retryable
+        assert lane.waiting == 0
+    with lane.hold("whisper"):  # and it is as good as new
+        assert lane.waiting == 0
+
+
+def test_a_lane_is_given_back_when_the_work_fails():
+    lane = Lane("cpu", patience=0.05)
+    with pytest.raises(ZeroDivisionError), lane.hold("whisper"):
+        raise ZeroDivisionError
+    with lane.hold("whisper"):
+        pass
+
+
+@given(
+    st.lists(
+        st.tuples(st.booleans(), st.integers(0, 30)),
+        min_size=2,
+        max_size=12,
+    )
+)
+@settings(max_examples=25, deadline=None)
+def test_a_lane_is_never_lost_whatever_its_users_do(plan):
+    # With so little patience many leave the queue, at times just as their turn comes.
+    lane, inside, most, done = Lane("cpu", patience=0.002), [], [], []
+
+    def use(fails, milliseconds):
+        with contextlib.suppress(BackendBusyError, ZeroDivisionError), lane.hold("x"):
+            inside.append(fails)
+            most.append(len(inside))
+            threading.Event().wait(milliseconds / 1000)
+            inside.pop()
+            if fails:
+                raise ZeroDivisionError
+        done.append(fails)
+
+    threads = [threading.Thread(target=use, args=step) for step in plan]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert len(done) == len(plan)
+    assert set(most) <= {1}
+    assert lane.waiting == 0
+    assert not lane._held
+
+
+async def test_a_cancelled_waiter_leaves_the_queue(anyio_backend):
+    lane, served = Lane("cpu"), []
+    lane.acquire("first")
+    async with anyio.create_task_group() as tasks:
+        async with anyio.create_task_group() as cancelled:
+            cancelled.start_soon(lambda: _threads.run(served.append, "dropped", lane=lane))
+            await eventually(lambda: lane.waiting == 1)
+            tasks.start_soon(lambda: _threads.run(served.append, "kept", lane=lane))
+            await eventually(lambda: lane.waiting == 2)
+            cancelled.cancel_scope.cancel()
+        assert lane.waiting == 1
+        assert served == []
+        lane.release()
+    assert served == ["kept"]
+    assert not lane._held
+
+
+@pytest.mark.parametrize("delay", [0, 0.019, 0.02, 0.021])
+async def test_a_lane_handed_to_a_waiter_that_is_cancelled_goes_to_the_next(anyio_backend, delay):
+    lane, served = Lane("cpu"), []
+    for _ in range(5):
+        lane.acquire("first")
+        async with anyio.create_task_group() as tasks, anyio.create_task_group() as cancelled:
+            cancelled.start_soon(lambda: _threads.run(lambda: None, lane=lane))
+            await eventually(lambda: lane.waiting == 1)
+            tasks.start_soon(lambda: _threads.run(served.append, "next", lane=lane))
+            await eventually(lambda: lane.waiting == 2)
+            await anyio.sleep(delay)
+            cancelled.cancel_scope.cancel()
+            lane.release()  # in the same breath
+        assert lane.waiting == 0
+        assert not lane._held
+    assert served == ["next"] * 5
+
+
+# --- run
+
+
+async def test_run_returns_what_the_function_returns_from_another_thread(anyio_backend):
+    here = threading.get_ident()
+    there, result = await _threads.run(lambda a, b: (threading.get_ident(), a + b), 2, 3)
+    assert result == 5
+    assert there != here
+
+
+async def test_run_raises_what_the_function_raises(anyio_backend):
+    with pytest.raises(ZeroDivisionError):
+        await _threads.run(lambda: 1 / 0)
+
+
+async def test_work_in_one_lane_does_not_overlap(anyio_backend):
+    lane, inside, most = Lane("cpu"), [], []
+
+    def work():
+        inside.append(1)
+        most.append(len(inside))
+        threading.Event().wait(0.002)
+        inside.pop()
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(10):
+            tasks.start_soon(lambda: _threads.run(work, lane=lane))
+    assert most == [1] * 10
+
+
+async def test_cancelling_waits_for_the_function_to_return(anyio_backend):
+    lane, started, go_on, finished = Lane("cpu"), threading.Event(), threading.Event(), []
+
+    def work():
+        started.set()
+        go_on.wait(5)
+        finished.append(_threads.stop_asked())
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(lambda: _threads.run(work, lane=lane))
+        await eventually(started.is_set)
+        tasks.cancel_scope.cancel()
+        with anyio.CancelScope(shield=True):
+            await anyio.sleep(0.01)
+        assert finished == []
+        go_on.set()
+    assert finished == [True]  # and it could see that nobody waits for it any more
+    assert not lane._held
+
+
+async def test_nobody_is_asked_to_stop_who_is_waited_for(anyio_backend):
+    assert await _threads.run(_threads.stop_asked) is False
+
+
+def test_outside_of_a_worker_thread_nobody_is_asked_to_stop():
+    assert _threads.stop_asked() is False
+
+
+async def test_waiting_for_a_lane_does_not_use_up_the_hosts_own_threads(anyio_backend):
+    limiter = anyio.to_thread.current_default_thread_limiter()
+    started, go_on = threading.Event(), threading.Event()
+
+    def work():
+        started.set()
+        go_on.wait(5)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_threads.run, work)
+        await eventually(started.is_set)
+        borrowed = limiter.borrowed_tokens
+        go_on.set()
+    assert borrowed == 0
+
+
+def test_two_event_loops_share_one_lane_and_both_finish():
+    lane, order, failures = Lane("cpu", patience=20), [], []
+
+    async def use(name):
+        for _ in range(20):
+            await _threads.run(order.append, name, lane=lane)
+
+    def loop(name):
+        try:
+            asyncio.run(use(name))
+        except BaseException as error:  # noqa: BLE001 (shown by the assertion below)
+            failures.append(error)
+
+    threads = [threading.Thread(target=loop, args=(name,)) for name in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert failures == []
+    assert sorted(order) == ["a"] * 20 + ["b"] * 20
+    assert not lane._held
+
+
+# --- ThreadIterator
+
+
+class Numbers:
+    """A generator that notes in which thread it is closed."""
+
+    def __init__(self, stop=5, error=None):
+        self.closed_in = None
+        self.made = []
+        self.stop = stop
+        self.error = error
+
+    def __call__(self):
+        try:
+            for number in range(self.stop):
+                self.made.append(number)
+                yield number
+            if self.error is not None:
+                raise self.error
+        finally:
+            self.closed_in = threading.get_ident()
+
+
+async def test_items_come_in_order_and_only_when_asked_for(anyio_backend):
+    numbers, lane, items = Numbers(), Lane("cpu"), []
+    async with ThreadIterator(numbers, lane=lane, backend="piper") as iterator:
+        assert numbers.made == []
+        async for number in iterator:
+            items.append(number)
+            assert numbers.made == items
+            assert not lane._held  # others may use the device between two items
+    assert items == [0, 1, 2, 3, 4]
+
+
+async def test_leaving_early_closes_the_generator_in_a_worker_thread(anyio_backend):
+    numbers = Numbers()
+    async with ThreadIterator(numbers, lane=Lane("cpu"), backend="piper") as iterator:
+        async for _ in iterator:
+            break
+        assert numbers.closed_in is None
+    assert numbers.closed_in not in {None, threading.get_ident()}
+    assert numbers.made == [0]
+
+
+async def test_cancelling_closes_the_generator_too(anyio_backend):
+    numbers, lane = Numbers(), Lane("cpu")
+    async with anyio.create_task_group() as tasks:
+
+        async def consume():
+            async with ThreadIterator(numbers, lane=lane, backend="piper") as iterator:
+                async for _ in iterator:
+                    await anyio.sleep_forever()
+
+        tasks.start_soon(consume)
+        await eventually(lambda: numbers.made)
+        tasks.cancel_scope.cancel()
+    assert numbers.closed_in not in {None, threading.get_ident()}
+    assert not lane._held
+
+
+async def test_an_iterator_that_was_never_started_is_never_made(anyio_backend):
+    numbers = Numbers()
+    async with ThreadIterator(numbers, lane=None, backend="piper"):
+        pass
+    assert numbers.closed_in is None
+
+
+async def test_an_error_in_the_middle_reaches_whoever_iterates(anyio_backend):
+    numbers, lane, items = Numbers(2, ZeroDivisionError()), Lane("cpu"), []
+    async with ThreadIterator(numbers, lane=lane, backend="piper") as iterator:
+        with pytest.raises(ZeroDivisionError):  # noqa: PT012 (only a loop iterates)
+            async for number in iterator:
+                items.append(number)  # noqa: PERF401 (what came before the error counts)
+    assert items == [0, 1]
+    assert not lane._held
+
+
+async def test_plain_iterables_do_as_well(anyio_backend):
+    async with ThreadIterator(lambda: [1, 2], lane=None, backend="piper") as iterator:
+        assert [number async for number in iterator] == [1, 2]
