@@ -13,6 +13,7 @@ from evakit.models import Model, ModelFile, ModelStore, WheelSource
 
 @pytest.fixture(params=["asyncio", "trio"])
 def anyio_backend(request: pytest.FixtureRequest) -> str:
+    """Each async test runs on both event loops."""
     return str(request.param)
 
 

@@ -1,6 +1,6 @@
 """Several conversations at once on one set of loaded models.
 
-    python examples/many_conversations.py
+python examples/many_conversations.py
 """
 
 from __future__ import annotations

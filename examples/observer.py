@@ -1,6 +1,6 @@
 """Watch a conversation from the side: an observer is told of each event and cannot disturb it.
 
-    python examples/observer.py
+python examples/observer.py
 """
 
 from __future__ import annotations

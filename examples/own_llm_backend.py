@@ -1,6 +1,6 @@
 """Your own program as the brain of a conversation: it thinks, evakit listens and speaks.
 
-    python examples/own_llm_backend.py
+python examples/own_llm_backend.py
 """
 
 from __future__ import annotations

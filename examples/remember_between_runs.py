@@ -1,7 +1,7 @@
 """A conversation that goes on where it ended the last time: its history is kept in a file.
 
-    python examples/remember_between_runs.py
-    python examples/remember_between_runs.py "Which country did I ask about?"
+python examples/remember_between_runs.py
+python examples/remember_between_runs.py "Which country did I ask about?"
 """
 
 from __future__ import annotations

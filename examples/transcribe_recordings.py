@@ -1,7 +1,7 @@
 """Write down what is said in recordings, with the second at which each segment begins.
 
-    python examples/transcribe_recordings.py
-    python examples/transcribe_recordings.py interview.mp3 memo.wav
+python examples/transcribe_recordings.py
+python examples/transcribe_recordings.py interview.mp3 memo.wav
 """
 
 from __future__ import annotations

@@ -320,7 +320,7 @@ def test_pieces_of_another_rate_are_resampled_as_one_stream(tmp_path):
 
 def test_a_failing_block_leaves_nothing(tmp_path):
     path = tmp_path / "a.mp3"
-    with pytest.raises(KeyboardInterrupt), AudioWriter(path) as writer:  # noqa: PT012 (the block)
+    with pytest.raises(KeyboardInterrupt), AudioWriter(path) as writer:
         writer.write(tone())
         assert len(everything_in(tmp_path)) == 1
         raise KeyboardInterrupt
@@ -329,14 +329,14 @@ def test_a_failing_block_leaves_nothing(tmp_path):
 
 def test_a_failing_block_keeps_what_was_there_before(tmp_path):
     tone().save(tmp_path / "a.wav")
-    with pytest.raises(RuntimeError), AudioWriter(tmp_path / "a.wav") as writer:  # noqa: PT012
+    with pytest.raises(RuntimeError), AudioWriter(tmp_path / "a.wav") as writer:
         writer.write(tone(0.5))
         raise RuntimeError
     assert Audio.load(tmp_path / "a.wav").duration == 1.0
 
 
 def test_a_writer_that_was_given_nothing_says_so(tmp_path):
-    with pytest.raises(EmptyAudioError, match=r"no sound to write to .*a\.wav"):  # noqa: SIM117
+    with pytest.raises(EmptyAudioError, match=r"no sound to write to .*a\.wav"):
         with AudioWriter(tmp_path / "a.wav"):
             pass
     assert everything_in(tmp_path) == []

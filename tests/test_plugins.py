@@ -116,8 +116,8 @@ def test_a_plugin_that_fails_to_import_breaks_nothing_but_itself(install):
             "describes a backend by 'parrot'; return evakit.BackendSpec objects",
         ),
         (
-            "import evakit as e\n@e.hookimpl\n"
-            + "def evakit_backends(): return [e.BackendSpec(kind='brain', name='x', factory=dict)]",
+            "from evakit import BackendSpec, hookimpl\n@hookimpl\n"  # noqa: ISC004
+            "def evakit_backends(): return [BackendSpec(kind='brain', name='x', factory=dict)]",
             "'brain' is not a kind of backend",
         ),
     ],

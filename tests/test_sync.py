@@ -11,7 +11,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +26,7 @@ PAIRS = [(evakit.AsyncConversation, evakit.Conversation), (evakit.AsyncTurn, eva
 
 
 def public(cls):
-    return {n for n in vars(cls) if not n.startswith("_") or n in {"__init__"}}
+    return {n for n in vars(cls) if not n.startswith("_") or n == "__init__"}
 
 
 def converse(**arguments):

@@ -320,7 +320,7 @@ async def test_an_iterator_that_was_never_started_is_never_made(anyio_backend):
 async def test_an_error_in_the_middle_reaches_whoever_iterates(anyio_backend):
     numbers, lane, items = Numbers(2, ZeroDivisionError()), Lane("cpu"), []
     async with ThreadIterator(numbers, lane=lane, backend="piper") as iterator:
-        with pytest.raises(ZeroDivisionError):  # noqa: PT012 (only a loop iterates)
+        with pytest.raises(ZeroDivisionError):
             async for number in iterator:
                 items.append(number)  # noqa: PERF401 (what came before the error counts)
     assert items == [0, 1]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import abc, errors
+    from ._choices import backend
     from ._sync import Conversation, Turn
     from ._turn import AsyncTurn
     from .audio import Audio, AudioFormat, AudioWriter
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from .hookspecs import hookimpl
     from .models import Model, ModelFile, ModelStore
     from .registry import BackendSpec, Registry
-    from .stack import LoadedBackend, Stack, backend
+    from .stack import LoadedBackend, Stack
     from .timings import TurnTimings
     from .transcript import Segment, Transcript, Word
     from .voices import Voice, VoiceStyle
@@ -79,7 +80,7 @@ _HOMES = {
     "Voice": "voices",
     "VoiceStyle": "voices",
     "Word": "transcript",
-    "backend": "stack",
+    "backend": "_choices",
     "hookimpl": "hookspecs",
     "split_clauses": "clauses",
 }

@@ -32,7 +32,7 @@ def errors_of(kind: type[BackendError], backend: str, doing: str) -> Generator[N
         yield
     except (EvakitError, StopAsyncIteration, anyio.get_cancelled_exc_class()):
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 (raised again as ours)
         leaf = single_leaf(error)
         if isinstance(leaf, EvakitError):
             raise leaf from leaf.__cause__

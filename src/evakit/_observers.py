@@ -34,7 +34,7 @@ class Observers:
         for name, manager in self._managers:
             try:
                 manager.hook.evakit_observe(event=event, conversation_id=conversation_id)
-            except Exception:  # a foreign function: its failure must not end the turn
+            except Exception:  # noqa: BLE001 (a foreign function must not end the turn; logged)
                 self.failures += 1
                 _log.exception("The observer %s failed; the turn goes on", name)
 

@@ -29,7 +29,7 @@ from .events import (
 from .transcript import Transcript
 from .voices import Voice
 
-__all__ = ["TurnProgress", "Stages", "run_turn", "transcribe"]
+__all__ = ["Emit", "Stages", "TurnProgress", "TurnRun", "transcribe"]
 
 Emit = Callable[[Event], Awaitable[None]]
 
@@ -65,51 +65,103 @@ class TurnProgress:
     first_audio_at: float | None = None
 
 
-async def run_turn(
-    stages: Stages,
-    heard: Audio | str,
-    ask: Callable[[str, str | None], LLMRequest],
-    emit: Emit,
-    progress: TurnProgress,
-) -> None:
-    """Run one turn and note in `progress` how far it came.
+class TurnRun:
+    """One run through the stages; `progress` tells how far it has come."""
 
-    `ask` makes the LLM's request from what the user said and the language of it.
+    def __init__(self, stages: Stages, emit: Emit, progress: TurnProgress) -> None:
+        self._stages = stages
+        self._emit = emit
+        self._progress = progress
+        self._speaker: Speaker | None = None
+        self._language = stages.languages[0] if len(stages.languages) == 1 else None
 
-    Raises:
-        EvakitError: a stage failed; what the other stages were doing has been stopped.
+    async def run(self, said: Audio | str, ask: Callable[[str, str | None], LLMRequest]) -> None:
+        """Hear or read what was said, generate the reply and speak it.
 
-    """
-    language = stages.languages[0] if len(stages.languages) == 1 else None
-    if isinstance(heard, Audio):
-        if stages.stt is None:
+        `ask` makes the LLM's request from what the user said and the language of it.
+
+        Raises:
+            EvakitError: a stage failed; what the other stages were doing has been stopped.
+
+        """
+        text = await self._listen(said) if isinstance(said, Audio) else said
+        llm, tts = self._stages.llm, self._stages.tts
+        if not text.strip() or llm is None:
+            return
+        request = ask(text, self._language)
+        if tts is None:
+            await self._think(llm, request)
+            return
+        voice = self._stages.choose_voice(self._language)
+        self._speaker = Speaker(tts, TTSOptions(voice=voice, language=self._language))
+        self._progress.playout = self._speaker.playout
+        async with self._speaker, anyio.create_task_group() as tasks:
+            tasks.start_soon(self._speak, self._speaker)
+            await self._think(llm, request)
+
+    async def _listen(self, audio: Audio) -> str:
+        if self._stages.stt is None:
             raise TranscriptionError(
                 "Audio was given, but no stt was chosen; give the turn as text.", backend="stt"
             )
         transcript = await transcribe(
-            stages.stt,
-            heard,
-            STTOptions(languages=stages.languages),
-            lambda interim: emit(TranscriptUpdated(interim)),
+            self._stages.stt,
+            audio,
+            STTOptions(languages=self._stages.languages),
+            lambda interim: self._emit(TranscriptUpdated(interim)),
         )
-        progress.transcript = transcript
-        progress.transcribed_at = anyio.current_time()
-        await emit(TranscriptReady(transcript))
-        text, language = transcript.text, transcript.language or language
-    else:
-        text = heard
-    if not text.strip() or stages.llm is None:
-        return
-    request = ask(text, language)
-    if stages.tts is None:
-        await _think(stages.llm, request, None, language, emit, progress)
-        return
-    voice = stages.choose_voice(language)
-    speaker = Speaker(stages.tts, TTSOptions(voice=voice, language=language))
-    progress.playout = speaker.playout
-    async with speaker, anyio.create_task_group() as tasks:
-        tasks.start_soon(_speak, speaker, emit, progress)
-        await _think(stages.llm, request, speaker, language, emit, progress)
+        self._progress.transcript = transcript
+        self._progress.transcribed_at = anyio.current_time()
+        self._language = transcript.language or self._language
+        await self._emit(TranscriptReady(transcript))
+        return transcript.text
+
+    async def _think(self, llm: LLM, request: LLMRequest) -> None:
+        """Generate the reply and hand it on, clause by clause."""
+        splitter = ClauseSplitter(self._language)
+        progress = self._progress
+        progress.llm_requested_at = anyio.current_time()
+        with errors_of(GenerationError, llm.name, "generating a reply"):
+            async with llm.reply(request) as stream:
+                async for chunk in stream:
+                    if isinstance(chunk, Usage):
+                        progress.usage = chunk
+                    if isinstance(chunk, str) and chunk:
+                        await self._token(chunk)
+                        await self._hand_on(splitter.feed(chunk))
+        progress.last_token_at = anyio.current_time()
+        if not progress.text.strip():
+            raise GenerationError(
+                f"{llm.name} gave an empty reply; ask again, or choose another model.",
+                backend=llm.name,
+                retryable=True,
+            )
+        await self._hand_on(splitter.finish())
+        if self._speaker is not None:
+            await self._speaker.end()
+
+    async def _token(self, text: str) -> None:
+        if self._progress.first_token_at is None:
+            self._progress.first_token_at = anyio.current_time()
+        self._progress.text += text
+        await self._emit(TokenGenerated(text))
+
+    async def _hand_on(self, clauses: list[Clause]) -> None:
+        for clause in clauses:
+            if clause.text:
+                if self._progress.first_clause_at is None:
+                    self._progress.first_clause_at = anyio.current_time()
+                await self._emit(ClauseReady(clause.text))
+            if self._speaker is not None:
+                await self._speaker.write(clause)
+
+    async def _speak(self, speaker: Speaker) -> None:
+        """Pass speech on as it comes."""
+        async for speech in speaker:
+            if self._progress.first_audio_at is None:
+                self._progress.first_audio_at = anyio.current_time()
+            self._progress.audio.append(speech.audio)
+            await self._emit(AudioReady(speech.audio, speech.words))
 
 
 async def transcribe(
@@ -137,57 +189,3 @@ async def transcribe(
             transcript = await session.finish()
             tasks.cancel_scope.cancel()
     return transcript
-
-
-async def _think(
-    llm: LLM,
-    request: LLMRequest,
-    speaker: Speaker | None,
-    language: str | None,
-    emit: Emit,
-    progress: TurnProgress,
-) -> None:
-    """Generate the reply and hand it on, clause by clause."""
-    splitter = ClauseSplitter(language)
-
-    async def hand_on(clauses: list[Clause]) -> None:
-        for clause in clauses:
-            if clause.text:
-                if progress.first_clause_at is None:
-                    progress.first_clause_at = anyio.current_time()
-                await emit(ClauseReady(clause.text))
-            if speaker is not None:
-                await speaker.write(clause)
-
-    progress.llm_requested_at = anyio.current_time()
-    with errors_of(GenerationError, llm.name, "generating a reply"):
-        async with llm.reply(request) as stream:
-            async for chunk in stream:
-                if isinstance(chunk, Usage):
-                    progress.usage = chunk
-                if not isinstance(chunk, str) or not chunk:
-                    continue
-                if progress.first_token_at is None:
-                    progress.first_token_at = anyio.current_time()
-                progress.text += chunk
-                await emit(TokenGenerated(chunk))
-                await hand_on(splitter.feed(chunk))
-    progress.last_token_at = anyio.current_time()
-    if not progress.text.strip():
-        raise GenerationError(
-            f"{llm.name} gave an empty reply; ask again, or choose another model.",
-            backend=llm.name,
-            retryable=True,
-        )
-    await hand_on(splitter.finish())
-    if speaker is not None:
-        await speaker.end()
-
-
-async def _speak(speaker: Speaker, emit: Emit, progress: TurnProgress) -> None:
-    """Pass speech on as it comes."""
-    async for speech in speaker:
-        if progress.first_audio_at is None:
-            progress.first_audio_at = anyio.current_time()
-        progress.audio.append(speech.audio)
-        await emit(AudioReady(speech.audio, speech.words))

@@ -41,9 +41,7 @@ class Playout:
     def spoke(self, speech: Speech) -> None:
         """Note a chunk that came out."""
         ends = None if speech.words is None else tuple(word.end for word in speech.words)
-        self._chunks.append(
-            _Chunk(len(speech.audio), speech.audio.sample_rate, speech.units, ends)
-        )
+        self._chunks.append(_Chunk(len(speech.audio), speech.audio.sample_rate, speech.units, ends))
 
     @property
     def samples(self) -> int:

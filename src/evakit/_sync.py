@@ -19,13 +19,14 @@ from typing import Any, Final, Self, TypeVar
 import anyio
 from anyio.from_thread import BlockingPortal, BlockingPortalProvider
 
+from ._choices import BackendLike
 from ._turn import AsyncTurn
 from .chat import History, Message
 from .conversation import AsyncConversation, TurnInput
 from .errors import ConversationClosedError
 from .events import Event, Reply
 from .models import ModelStore, Progress
-from .stack import BackendLike, LoadedBackend, Stack
+from .stack import LoadedBackend, Stack
 
 __all__ = ["Conversation", "Turn"]
 

@@ -102,7 +102,8 @@ class AsyncTurn:
             self._receive.close()
             self._finish(self._end(), self._failed)
         if self._untold is not None and exc is None:
-            _log.warning("A turn was left before it could say that it failed: %s", self._untold)
+            kind = type(self._untold).__name__  # the message may quote what was said
+            _log.warning("A turn was left before it could say that it failed (%s)", kind)
 
     def __aiter__(self) -> Self:
         return self

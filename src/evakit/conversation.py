@@ -17,8 +17,9 @@ import anyio
 from attrs import define
 
 from . import _threads
+from ._choices import BackendLike
 from ._observers import Observers
-from ._pipeline import Emit, TurnProgress, run_turn
+from ._pipeline import Emit, TurnProgress, TurnRun
 from ._turn import AsyncTurn
 from .abc import LLMRequest
 from .audio import Audio, AudioSource
@@ -31,7 +32,7 @@ from .errors import (
 )
 from .events import Reply
 from .models import ModelStore, Progress
-from .stack import BackendLike, LoadedBackend, Stack
+from .stack import LoadedBackend, Stack
 
 __all__ = ["DEFAULT_SYSTEM", "AsyncConversation", "TurnInput"]
 
@@ -144,9 +145,9 @@ class AsyncConversation:
 
         `voice` and `language` hold for this turn only.
         """
-        record = _Record()
+        record = _Record(said, voice or self._voice, language or self._language)
         return AsyncTurn(
-            work=partial(self._work, record, said, voice, language),
+            work=partial(self._work, record),
             begin=self._begin,
             finish=partial(self._finish, record),
             observe=lambda event: self._observers.notify(event, self.id),
@@ -195,28 +196,18 @@ class AsyncConversation:
             )
         self._turn_runs = True
 
-    async def _work(
-        self,
-        record: _Record,
-        said: TurnInput,
-        voice: str | None,
-        language: str | Sequence[str] | None,
-        emit: Emit,
-        progress: TurnProgress,
-    ) -> None:
+    async def _work(self, record: _Record, emit: Emit, progress: TurnProgress) -> None:
         await self._stack.hold(self)
-        stages = await self._stack.stages(
-            voice=voice or self._voice, language=language or self._language
-        )
+        stages = await self._stack.stages(voice=record.voice, language=record.language)
         progress.input_complete_at = anyio.current_time()  # what was loaded first is not waited for
-        heard = await _hear(said)
-        await run_turn(stages, heard, partial(self._ask, record), emit, progress)
+        said = await _hear(record.said)
+        await TurnRun(stages, emit, progress).run(said, partial(self._ask, record))
 
     def _ask(self, record: _Record, text: str, language: str | None) -> LLMRequest:
-        record.said = Message(Role.USER, text)
+        record.message = Message(Role.USER, text)
         system = (Message(Role.SYSTEM, self._system),) if self._system else ()
         return LLMRequest(
-            messages=(*system, *self._history, record.said),
+            messages=(*system, *self._history, record.message),
             language=language,
             conversation_id=self.id,
             interrupted=self._interrupted,
@@ -231,18 +222,21 @@ class AsyncConversation:
             "failed" if failed else "interrupted" if reply.interrupted else "finished",
             reply.timings,
         )
-        if record.said is None or (failed and not reply.played):
+        if record.message is None or (failed and not reply.played):
             return  # nothing was said, or the user can just ask again
         self._interrupted = reply.played if reply.interrupted else None
         answer = Message(Role.ASSISTANT, reply.played, interrupted=reply.interrupted)
-        self._history = self._history.append(record.said, *([answer] if reply.played else []))
+        self._history = self._history.append(record.message, *([answer] if reply.played else []))
 
 
 @define
 class _Record:
-    """What a turn leaves for the history."""
+    """What a turn was given, and what it leaves for the history."""
 
-    said: Message | None = None
+    said: TurnInput
+    voice: str | None
+    language: str | Sequence[str] | None
+    message: Message | None = None
 
 
 async def _hear(said: TurnInput) -> Audio | str:

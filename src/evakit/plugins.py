@@ -15,7 +15,7 @@ import pluggy
 
 from . import hookspecs
 from .errors import DuplicateBackendError, EvakitError, PluginLoadError
-from .registry import BackendSpec, Registry, canonical_name
+from .registry import BackendSpec, Registry, _canonical_name
 
 __all__ = ["ENTRY_POINT_GROUP", "discover"]
 
@@ -40,7 +40,7 @@ def discover(plugins: Iterable[object] = ()) -> Registry:
         entry_points = _entry_points(registry, distribution)
         if not entry_points:
             continue
-        name = canonical_name(_name(distribution))
+        name = _canonical_name(_name(distribution))
         if name in seen:  # the same distribution, twice on sys.path: the first is imported
             continue
         seen.add(name)

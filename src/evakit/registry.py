@@ -195,8 +195,8 @@ class Registry:
         if spec is not None:
             return spec
         for error in self._broken:
-            plugin = canonical_name(error.distribution or "").removeprefix("evakit-")
-            if f"-{canonical_name(name)}-" in f"-{plugin}-" or (
+            plugin = _canonical_name(error.distribution or "").removeprefix("evakit-")
+            if f"-{_canonical_name(name)}-" in f"-{plugin}-" or (
                 _KNOWN.get((kind, name)) == f"evakit-{plugin}"
             ):
                 raise error
@@ -213,7 +213,7 @@ class Registry:
         raise UnknownBackendError(f"There is no {kind} named {name!r}; {hint}{note}")
 
 
-def canonical_name(distribution: str) -> str:
+def _canonical_name(distribution: str) -> str:
     """Return a distribution's name as package indexes compare it: `My_Plugin` is `my-plugin`."""
     return re.sub(r"[-_.]+", "-", distribution).lower()
 

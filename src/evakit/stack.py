@@ -11,59 +11,35 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Self, TypeVar
 
 import anyio
 from attrs import field, frozen
 
 from . import _threads
+from ._choices import BackendLike, create
 from ._failures import errors_of, single_leaf
 from ._pipeline import Stages, transcribe
 from ._speaker import Speaker
-from .abc import LLM, STT, TTS, VAD, Backend, LoadContext, STTOptions, TTSOptions, TurnDetector
+from ._voice_choice import VoiceChoice
+from .abc import LLM, STT, TTS, Backend, LoadContext, STTOptions, TTSOptions
 from .audio import Audio
-from .devices import Device, Placement, choose_device, verify_placement
+from .devices import Device, Placement, verify_placement
 from .errors import (
     BackendUnavailableError,
     ConfigurationError,
     ConversationClosedError,
-    UnknownVoiceError,
 )
 from .models import Model, ModelStore, Progress
 from .plugins import discover
-from .registry import BackendName, Registry
 from .transcript import Transcript
 from .voices import Voice, normalize_language
 
-__all__ = ["BackendChoice", "LoadedBackend", "Stack", "backend"]
+__all__ = ["LoadedBackend", "Stack"]
 
 _log = logging.getLogger(__name__)
 
-_KINDS: Final[dict[str, type[Backend]]] = {
-    "stt": STT,
-    "llm": LLM,
-    "tts": TTS,
-    "vad": VAD,
-    "turn_detector": TurnDetector,
-}
-
-
-@frozen
-class BackendChoice:
-    """A backend by name, with options; made by `backend`."""
-
-    name: str
-    options: Mapping[str, Any] = field(factory=dict)
-
-
-def backend(name: str, **options: Any) -> BackendChoice:
-    """Name a backend and set its options: `backend("piper:joe", rate=1.2)`."""
-    return BackendChoice(name, options)
-
-
 B = TypeVar("B", bound=Backend)
-
-BackendLike = str | BackendChoice | Backend | None
 
 
 @frozen
@@ -113,7 +89,7 @@ class Stack:
         self._store = store
         self._progress = progress
         self._loaded: dict[str, LoadedBackend] = {}
-        self._voices: dict[str, Voice] = {}
+        self._voices: VoiceChoice | None = None
         self._ready = self._closed = False
         self._lock: anyio.Lock | None = None
         self._holders: set[object] = set()
@@ -234,12 +210,10 @@ class Stack:
         """
         await self.load()
         tts = self._need("tts", TTS)
-        chosen = await self.choose_voice(voice, language)
+        chosen = await self._choose_voice(voice, language)
         return Speaker(tts, TTSOptions(voice=chosen, language=language))
 
-    async def stages(
-        self, *, voice: str | None, language: str | Sequence[str] | None
-    ) -> Stages:
+    async def stages(self, *, voice: str | None, language: str | Sequence[str] | None) -> Stages:
         """Return the backends as a turn needs them, with the voices that it may use prepared.
 
         Raises:
@@ -248,13 +222,11 @@ class Stack:
         """
         await self.load()
         languages = _languages(language) or self.languages
-        usual = await self.choose_voice(voice, _only(languages))
+        usual = await self._choose_voice(voice, _only(languages))
+        voices = self._voices
 
         def choose(spoken: str | None) -> Voice | None:
-            if voice or self.voice or usual is None or spoken is None or usual.speaks(spoken):
-                return usual
-            ready = (v for v in self._voices.values() if v.speaks(spoken))
-            return next(ready, usual)
+            return usual if voice or voices is None else voices.for_language(usual, spoken)
 
         return Stages(
             stt=self._get("stt", STT),
@@ -264,100 +236,39 @@ class Stack:
             choose_voice=choose,
         )
 
-    async def choose_voice(self, name: str | None, language: str | None) -> Voice | None:
-        """Return the voice of that name, or the default for `language`, ready to speak.
-
-        None when the backend has no voices to choose from, or no stage speaks.
-
-        Raises:
-            UnknownVoiceError: no such voice, or it does not speak the language.
-
-        """
-        tts = self._get("tts", TTS)
-        if tts is None:
-            return None
-        name = name or self.voice
-        if name:
-            voice = tts.find_voice(name)
-            if language and not voice.speaks(language):
-                raise UnknownVoiceError(
-                    f"The voice {name!r} speaks {voice.language}, not {language}; "
-                    f"{_voices_for(tts, language)}"
-                )
-        else:
-            fitting = [v for v in tts.voices if language is None or v.speaks(language)]
-            if not fitting:
-                if not tts.voices:
-                    return None
-                raise UnknownVoiceError(
-                    f"{tts.name} has no voice for the language {language!r}; it speaks "
-                    f"{', '.join(sorted({v.language for v in tts.voices}))}."
-                )
-            voice = fitting[0]
-        if voice.name not in self._voices:
-            folders = await self._fetch(tts.voice_models(voice))
-            await tts.prepare_voice(voice, folders)
-            self._voices[voice.name] = voice
-        return voice
+    async def _choose_voice(self, name: str | None, language: str | None) -> Voice | None:
+        return None if self._voices is None else await self._voices.choose(name, language)
 
     async def _load(self) -> None:
         registry = await _threads.run(discover, self._plugins)
-        created = {
-            stage: self._create(stage, asked, registry)
+        self._store = self._store or ModelStore()
+        chosen = {
+            stage: create(stage, asked, registry, self._device)
             for stage, asked in self._asked.items()
-            if asked is not None
         }
         async with anyio.create_task_group() as tasks:
-            for stage, (name, new, device) in created.items():
-                tasks.start_soon(self._load_one, stage, name, new, device)
+            for stage, choice in chosen.items():
+                if choice is not None:
+                    tasks.start_soon(self._load_one, stage, choice.backend, choice.device)
 
-    def _create(
-        self, stage: str, asked: BackendLike, registry: Registry
-    ) -> tuple[str, Backend, Device]:
-        """Make the backend that was asked for, unloaded, and choose its device."""
-        if isinstance(asked, Backend):
-            if not isinstance(asked, _KINDS[stage]):
-                raise ConfigurationError(
-                    f"{stage}= was given a {type(asked).__name__}, which is not a "
-                    f"{_KINDS[stage].__name__}; pass a name or a {_KINDS[stage].__name__}."
-                )
-            asked.name = asked.name or type(asked).__name__
-            return asked.name, asked, _device(asked, self._device)
-        if isinstance(asked, str):
-            asked = BackendChoice(asked)
-        if not isinstance(asked, BackendChoice):
-            raise ConfigurationError(
-                f"{stage}= takes a name, evakit.backend(...), an instance or None, "
-                f"not {type(asked).__name__}."
-            )
-        name = BackendName.parse(asked.name)
-        spec = registry.get(stage, name.name)
-        missing = spec.missing()
-        if missing:
-            raise BackendUnavailableError(
-                f"{name.name} cannot be used: {missing}.", backend=name.name, stage=stage
-            )
-        new = spec.create(name.model, **asked.options)
-        return name.name, new, _device(new, name.device or self._device)
-
-    async def _load_one(self, stage: str, name: str, new: Backend, wanted: Device) -> None:
+    async def _load_one(self, stage: str, new: Backend, wanted: Device) -> None:
         folders = await self._fetch(new.models())
         # Known before it is loaded, so that a load that fails half way is undone too.
-        self._loaded[stage] = LoadedBackend(name, new.model_name, Placement(wanted, ""), new)
-        with errors_of(BackendUnavailableError, name, "loading"):
+        self._loaded[stage] = LoadedBackend(new.name, None, Placement(wanted, ""), new)
+        with errors_of(BackendUnavailableError, new.name, "loading"):
             await new.load(LoadContext(device=wanted, models=folders))
             model = new.model_name
             if isinstance(new, TTS):  # its voices are its models
-                voice = await self.choose_voice(None, _only(self.languages))
+                self._voices = VoiceChoice(new, self._fetch, self.voice)
+                voice = await self._voices.choose(None, _only(self.languages))
                 model = voice.name if voice else model
-            placement = verify_placement(name, wanted, new.placement())
-        self._loaded[stage] = LoadedBackend(name, model, placement, new)
-        _log.info("%s %s on %s (%s)", stage, name, placement, placement.observed)
+            placement = verify_placement(new.name, wanted, new.placement())
+        self._loaded[stage] = LoadedBackend(new.name, model, placement, new)
+        _log.info("%s %s on %s (%s)", stage, new.name, placement, placement.observed)
 
     async def _fetch(self, models: Iterable[Model]) -> dict[str, Path]:
-        store = self._store or ModelStore()
         return {
-            model.name: await _threads.run(_ensure, store, model, self._progress)
+            model.name: await _threads.run(_ensure, self._store, model, self._progress)
             for model in models
         }
 
@@ -369,7 +280,7 @@ class Stack:
                 await loaded.backend.unload()
             except Exception as error:  # noqa: BLE001 (raised below, once all had their turn)
                 failures.append(error)
-        self._voices.clear()
+        self._voices = None
         if failures:
             raise failures[0]
 
@@ -384,17 +295,13 @@ class Stack:
         return found
 
 
-def _device(backend: Backend, asked: str | None) -> Device:
-    return choose_device(asked, component=backend.name, supported=backend.capabilities.devices)
-
-
-def _ensure(store: ModelStore, model: Model, progress: Progress | None) -> Path:
+def _ensure(store: ModelStore | None, model: Model, progress: Progress | None) -> Path:
     def report(name: str, done: int, total: int | None) -> None:
         _threads.check_cancelled()  # a download stops between two blocks
         if progress is not None:
             progress(name, done, total)
 
-    return store.ensure(model, progress=report)
+    return (store or ModelStore()).ensure(model, progress=report)
 
 
 def _languages(language: str | Sequence[str] | None) -> tuple[str, ...]:
@@ -406,10 +313,3 @@ def _languages(language: str | Sequence[str] | None) -> tuple[str, ...]:
 
 def _only(languages: tuple[str, ...]) -> str | None:
     return languages[0] if len(languages) == 1 else None
-
-
-def _voices_for(tts: TTS, language: str) -> str:
-    names = [voice.name for voice in tts.voices if voice.speaks(language)]
-    if names:
-        return f"choose {' or '.join(names)}, or name no voice."
-    return f"{tts.name} has no voice for that language."

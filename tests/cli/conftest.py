@@ -10,7 +10,7 @@ import pytest
 import evakit
 from evakit.cli.group import run
 
-PLUGIN = '''
+PLUGIN = """
 import evakit
 from evakit.testing.fakes import ScriptedLLM, ScriptedSTT, ToneTTS
 
@@ -19,14 +19,15 @@ def evakit_backends():
     yield evakit.BackendSpec(kind="stt", name="scripted", factory=stt)
     yield evakit.BackendSpec(kind="llm", name="scripted", factory=llm)
     yield evakit.BackendSpec(kind="tts", name="tone", factory=ToneTTS)
-    yield evakit.BackendSpec(kind="tts", name="absent", factory=ToneTTS, requires=["no_such_engine"])
+    missing = ["no_such_engine"]
+    yield evakit.BackendSpec(kind="tts", name="absent", factory=ToneTTS, requires=missing)
 
 def stt(model="what is it"):
     return ScriptedSTT(*[evakit.Transcript(model, language="en")] * 5)
 
 def llm(model="It is a test."):
     return ScriptedLLM(model)
-'''
+"""
 
 COMMANDS = '''
 import click

@@ -144,7 +144,7 @@ class STTService(Service):
 
     def _say(self, send, words, level, start, length):
         word, span = words[level], (start, start + length)
-        send({"type": "Results", "transcript": word, "span": span, "words": [(word, *span)]})
+        send({"type": "Results", "text": word, "span": span, "words": [(word, *span)]})
 
 
 class TTSService(Service):

@@ -23,7 +23,7 @@ class StreamingSTT(STT):
 class _Utterance(STTSession):
     def __init__(self, stt):
         self._stt, self._socket = stt, Session(stt.url, stt.timeout)
-        self._segments, self._complete, self._reading = {}, False, anyio.Lock()
+        self._results, self._complete, self._reading = {}, False, anyio.Lock()
 
     async def __aenter__(self):
         with self._errors():
@@ -40,31 +40,31 @@ class _Utterance(STTSession):
 
     async def finish(self):
         await self._socket.send({"type": "CloseStream"})
-        async for _ in self.updates():
+        async for _ in self:
             pass
-        return self._transcript(is_final=True)
+        return self._transcript(final=True)
 
-    async def updates(self):
-        while message := await self._next():
-            yield STTUpdate(self._transcript(is_final=False), message["type"] == "UtteranceEnd")
+    def updates(self):
+        return self
 
-    async def _next(self):
-        async with self._reading:  # `finish` and `updates` run side by side, and both need news
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self):
+        async with self._reading:  # `finish` and whoever reads the updates run side by side
             if self._complete:
-                return None
+                raise StopAsyncIteration
             with self._errors():
                 message = await self._socket.receive()
-            if message["type"] == "Results":
-                words = [Word(text, *span) for text, *span in message["words"]]
-                segment = Segment(message["transcript"], *message["span"], words)
-                self._segments[segment.start] = segment  # replaces what was said of it before
             self._complete = message["type"] == "Metadata"
-        return None if self._complete else message
+        if message["type"] == "Results":
+            words = [Word(text, *span) for text, *span in message["words"]]
+            self._results[message["span"][0]] = Segment(message["text"], *message["span"], words)
+        return STTUpdate(self._transcript(final=False), message["type"] == "UtteranceEnd")
 
-    def _transcript(self, *, is_final):
-        segments = [self._segments[start] for start in sorted(self._segments)]
-        text = " ".join(segment.text for segment in segments)
-        return Transcript(text, segments, sample_rate=self._stt.sample_rate, is_final=is_final)
+    def _transcript(self, *, final):
+        said = [self._results[start] for start in sorted(self._results)]
+        return Transcript(" ".join(p.text for p in said), said, sample_rate=16_000, is_final=final)
 
     @contextmanager
     def _errors(self):

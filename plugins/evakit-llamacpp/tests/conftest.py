@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from evakit.abc import LoadContext
@@ -41,3 +43,18 @@ def llm(load):
     llm = load(context_tokens=1024, temperature=0)
     yield llm
     llm.unload_model()
+
+
+@pytest.fixture(scope="session")
+def settled():
+    """A function that waits until an engine is idle and returns its counters."""
+
+    def wait(llm) -> dict[str, float]:
+        deadline = time.monotonic() + 5  # it takes no longer than the piece that is being read
+        while time.monotonic() < deadline:
+            metrics = llm._engine.metrics()
+            if not metrics["requests_processing"]:
+                return metrics
+        pytest.fail("the engine goes on")
+
+    return wait

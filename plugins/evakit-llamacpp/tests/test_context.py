@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,7 +59,7 @@ def test_as_a_conversation_grows_the_cut_only_moves_on_and_in_coarse_steps(turns
         messages = conversation(turns[:n])
         kept, tokens = fitted(messages, space)
         cuts.append((len(messages) - len(kept), tokens))
-    for (cut, _), (next_cut, next_tokens) in zip(cuts, cuts[1:], strict=False):
+    for (cut, _), (next_cut, next_tokens) in pairwise(cuts):
         assert cut <= next_cut
         if cut < next_cut:
             # It went down to three quarters, and at most one turn has come since.
@@ -74,7 +76,7 @@ def test_the_cut_is_a_function_of_what_was_said_until_then(costs, space, more):
 def test_the_prompt_stays_a_prefix_of_the_next_one_between_two_cuts():
     turns = [("w" * 10, "w" * 10)] * 60
     prompts = [fitted(conversation(turns[:n]), 300)[0] for n in range(60)]
-    kept_prefix = [new[: len(old) - 1] == old[:-1] for old, new in zip(prompts, prompts[1:])]  # noqa: B905, RUF007 (pairs)
+    kept_prefix = [new[: len(old) - 1] == old[:-1] for old, new in pairwise(prompts)]
     assert kept_prefix.count(False) < 60 / 2
     assert False in kept_prefix
 

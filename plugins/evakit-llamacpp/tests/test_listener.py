@@ -11,13 +11,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from evakit_llamacpp._engine import Engine, EngineClosedError, EngineOptions
+from evakit_llamacpp._engine import Engine, EngineOptions
 from evakit_llamacpp._listener import (
     LoopbackListener,
     SocketListener,
     private_listener,
     remove_abandoned,
 )
+from evakit_llamacpp._wire import EngineClosedError
 
 pytestmark = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="this system has none")
 

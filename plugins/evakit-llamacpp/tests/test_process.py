@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import psutil
 import pytest
@@ -81,13 +82,12 @@ def test_a_backend_left_loaded_leaves_no_socket_behind_at_the_end_of_the_process
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     folder = done.stdout.strip()
     assert "evakit-llm-" in folder
-    assert subprocess.run(["test", "-e", folder], check=False).returncode == 1
+    assert not Path(folder).exists()
     assert done.stderr == ""
 
 
 def test_a_damaged_file_is_refused_with_a_sentence_and_the_process_lives(damaged, tmp_path):
     process = psutil.Process()
-    LlamaCppLLM(str(damaged))  # constructing looks at nothing
     fds = process.num_fds()
     for _ in range(2):
         with pytest.raises(

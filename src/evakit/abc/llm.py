@@ -239,8 +239,18 @@ class _CallbackStream(LLMStream):
     def _emit(self, piece: LLMChunk) -> bool:
         # Engines swallow what their callback raises, so cancellation becomes a return value.
         try:
-            from_thread.run(self._send.send, piece)
-        except (*_threads.cancellations(), anyio.BrokenResourceError):
+            return from_thread.run(self._hand_over, piece)
+        except _threads.cancellations():
+            return True
+
+    async def _hand_over(self, piece: LLMChunk) -> bool:
+        # asyncio's scopes do not tell a task that starts after they were cancelled: with the
+        # buffer full and nobody reading, it would wait here for ever.
+        if self._tasks.cancel_scope.cancel_called:
+            return True
+        try:
+            await self._send.send(piece)
+        except anyio.BrokenResourceError:
             return True
         return False
 

@@ -15,7 +15,7 @@ from attrs import field, frozen
 from .. import _threads
 from ..audio import Audio
 from ..transcript import Transcript
-from .backend import Backend, BlockingBackend, Capabilities
+from .backend import Backend, BlockingBackend
 
 __all__ = ["STT", "BlockingSTT", "STTOptions", "STTSession", "STTUpdate"]
 
@@ -74,7 +74,16 @@ class STTSession(ABC):
         """
 
     def updates(self) -> AsyncIterator[STTUpdate]:
-        """Iterate over interim transcripts; ends when `finish` returns. May give none."""
+        """Iterate over interim transcripts; ends when `finish` returns, at the latest.
+
+        May give none, need not be read, and is read beside `feed` and `finish` by another task:
+        a session with one connection for both shares it out. Not an async generator, which is
+        left half-way when `finish` returns first.
+
+        Raises:
+            TranscriptionError: the engine failed; `finish`, where it is still to come, fails too.
+
+        """
         return _NoUpdates()
 
 

@@ -42,7 +42,11 @@ class Speech:
 
     audio: Audio
     words: tuple[Word, ...] | None = None
-    """Where its words lie, in samples from the start of *this* chunk; None when unknown."""
+    """Where its words lie, in samples from the start of *this* chunk; None when unknown.
+
+    A word that is cut by the border of two chunks stands with the one in which it ends, and its
+    start is negative there.
+    """
     units: int = 0
     """How many of the texts written are completely spoken with the end of this chunk, which may
     then have no samples. A backend that gives `words` need not count units."""

@@ -56,6 +56,4 @@ class BlockingTurnDetector(BlockingBackend, TurnDetector):
 
     async def judge(self, question: TurnQuestion) -> float:
         """Run `probability` in a worker thread."""
-        return await _threads.run(
-            self.probability, question, lane=self._lane, backend=self.name
-        )
+        return await _threads.run(self.probability, question, lane=self._lane, backend=self.name)

@@ -16,13 +16,13 @@ __all__ = ["main"]
 def main() -> NoReturn:
     """Run the command; the console script's entry point."""
     try:
-        import click  # noqa: F401 (only whether it is there)
-        import rich  # noqa: F401
+        import click  # noqa: F401, PLC0415 (only whether it is there)
+        import rich  # noqa: F401, PLC0415
     except ImportError as error:
         sys.exit(
             f"The evakit command needs {error.name}; install it with: "
             'pip install "evakit-voice[cli]"'
         )
-    from .group import run
+    from .group import run  # noqa: PLC0415 (needs both)
 
     sys.exit(run())

@@ -15,7 +15,7 @@ import click
 
 from ..audio import Audio
 from ..conversation import AsyncConversation
-from ..events import ClauseReady, Reply, TokenGenerated, TranscriptReady
+from ..events import Reply, TokenGenerated, TranscriptReady
 from ..timings import TurnTimings
 from .console import err, fetch_bars, json_option, out, print_json, print_table
 from .playback import play
@@ -27,7 +27,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 _STAGES = ("stt", "llm", "tts")
 
 
-def backend_options(command: F) -> F:
+def _backend_options(command: F) -> F:
     """Add the options that choose backends, voice, language and device."""
     for option in reversed(
         (
@@ -62,7 +62,7 @@ def backend_options(command: F) -> F:
     show_default=True,
     help="Where the spoken reply goes (.wav, .mp3, .flac or .ogg).",
 )
-@backend_options
+@_backend_options
 @json_option
 def ask(question: Path, output: Path, as_json: bool, **choices: str | None) -> int:
     """Hear the QUESTION in an audio file, and answer it aloud."""
@@ -78,7 +78,7 @@ def ask(question: Path, output: Path, as_json: bool, **choices: str | None) -> i
     show_default=True,
     help="Where the spoken reply goes (.wav, .mp3, .flac or .ogg).",
 )
-@backend_options
+@_backend_options
 @json_option
 def demo(output: Path, as_json: bool, **choices: str | None) -> int:
     """Hear a question that comes with evakit, and answer it aloud.
@@ -96,9 +96,7 @@ def demo(output: Path, as_json: bool, **choices: str | None) -> int:
     return status
 
 
-async def _ask(
-    question: Path, output: Path, as_json: bool, choices: dict[str, str | None]
-) -> int:
+async def _ask(question: Path, output: Path, as_json: bool, choices: dict[str, str | None]) -> int:
     with fetch_bars() as progress:
         conversation = AsyncConversation(progress=progress, **choices)  # type: ignore[arg-type]
         await conversation.load()

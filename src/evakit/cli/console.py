@@ -84,4 +84,4 @@ def fetch_bars() -> Generator[FetchProgress]:
 def working(what: str) -> Generator[Callable[[str], None]]:
     """Show that something is going on; call the result to say what."""
     with err.status(what) as status:
-        yield lambda text: status.update(text)
+        yield status.update

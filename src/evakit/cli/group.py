@@ -86,7 +86,8 @@ def evakit(debug: bool) -> None:
     Start with `evakit demo`: it fetches three small models, hears a question and answers it.
     """
     if debug:
-        logging.basicConfig(level=logging.DEBUG, format="%(relativeCreated)7.0f %(name)s %(message)s")
+        layout = "%(relativeCreated)7.0f %(name)s %(message)s"
+        logging.basicConfig(level=logging.DEBUG, format=layout)
 
 
 def run(arguments: list[str] | None = None) -> int:

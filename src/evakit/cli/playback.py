@@ -32,7 +32,7 @@ def play(audio: Audio) -> bool:
         file = Path(folder) / "sound.wav"
         audio.save(file)
         if sys.platform == "win32":
-            import winsound
+            import winsound  # noqa: PLC0415 (only there on Windows)
 
             winsound.PlaySound(str(file), winsound.SND_FILENAME)
             return True

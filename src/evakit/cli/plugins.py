@@ -46,7 +46,7 @@ def plugins(as_json: bool) -> None:
         print_json(rows)
         return
     if not rows:
-        out.print("No plugin is installed; evakit-whisper, evakit-llamacpp and evakit-piper are ours.")
+        out.print("No plugin is installed; ours are evakit-whisper, -llamacpp and -piper.")
         return
     print_table(
         ("kind", "name", "plugin", "version", "available"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import anyio
@@ -65,26 +66,28 @@ async def _say(
         raise ConfigurationError(f"There is nothing to say in {text[:60]!r}; give it some words.")
     with fetch_bars() as progress:
         stack = Stack(
-            stt=None, llm=None, tts=tts, voice=voice, language=language, device=device,
+            stt=None,
+            llm=None,
+            tts=tts,
+            voice=voice,
+            language=language,
+            device=device,
             progress=progress,
         )
         await stack.load()
     async with stack:
         started = time.perf_counter()
         duration, first = 0.0, None
-        total = sum(len(clause.written) for clause in clauses)
         with AudioWriter(output) as file, working("Speaking") as tell:
             async with (
                 await stack.speaker(voice=voice, language=language) as speaker,
                 anyio.create_task_group() as tasks,
             ):
-                tasks.start_soon(_write, speaker, clauses)
+                tasks.start_soon(_write, speaker, clauses, tell)
                 async for speech in speaker:
                     first = first or time.perf_counter() - started
                     await anyio.to_thread.run_sync(file.write, speech.audio)
                     duration += speech.audio.duration
-                    done = len(speaker.playout.heard(speaker.playout.samples))
-                    tell(f"Speaking: {done * 100 // total} % of the text, {duration:.0f} s")
         elapsed = time.perf_counter() - started
         loaded = stack.backends["tts"]
     if as_json:
@@ -106,7 +109,8 @@ async def _say(
         )
 
 
-async def _write(speaker: Speaker, clauses: list[Clause]) -> None:
-    for clause in clauses:
+async def _write(speaker: Speaker, clauses: list[Clause], tell: Callable[[str], None]) -> None:
+    for number, clause in enumerate(clauses, 1):
         await speaker.write(clause)
+        tell(f"Speaking: clause {number} of {len(clauses)}")
     await speaker.end()

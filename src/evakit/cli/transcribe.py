@@ -20,7 +20,9 @@ __all__ = ["transcribe"]
 
 
 @click.command()
-@click.argument("paths", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument(
+    "paths", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
 @click.option("--stt", default="whisper:base", show_default=True, metavar="NAME")
 @click.option("--language", metavar="TAG", help="What is spoken, such as fr. [default: detected]")
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda")

@@ -167,6 +167,7 @@ class _Patient(http.client.HTTPConnection):
     def response_class(  # type: ignore[override]  # it is called like the class it stands for
         self, sock: socket.socket, *args: Any, **kw: Any
     ) -> _Response:
+        """Return the response that is about to arrive over `sock`."""
         return _Response(sock, *args, seconds=self._seconds, tick=self._patience.tick, **kw)
 
     def guarded(self, connect: Callable[[], None]) -> None:

@@ -23,7 +23,7 @@ from .model import HubListing, HubSource
 from .network import Network, same_origin
 from .source_errors import CutError, RefusedError, SourceError
 
-__all__ = ["file_url", "list_files", "login_hint", "token"]
+__all__ = ["endpoint", "file_url", "list_files", "login_hint", "token"]
 
 _ENDPOINT: Final = "https://huggingface.co"
 _PAGE_LIMIT: Final = 32 << 20  # bytes of one page of a listing; the hub's hold 1,000 files

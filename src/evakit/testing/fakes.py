@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 from types import TracebackType
-from typing import Self
 
 import anyio
 import numpy as np
@@ -33,7 +32,7 @@ from ..abc import (
     VADSession,
 )
 from ..audio import Audio
-from ..errors import TranscriptionError
+from ..errors import AudioFormatError, TranscriptionError
 from ..transcript import Transcript, Word
 from ..voices import Voice
 
@@ -93,9 +92,7 @@ class _ScriptedSTTSession(STTSession):
 class ScriptedLLM(LLM):
     """Replies what the script says, token by token; without a script, it repeats the user."""
 
-    def __init__(
-        self, *replies: str | Sequence[LLMChunk] | Exception, delay: float = 0.0
-    ) -> None:
+    def __init__(self, *replies: str | Sequence[LLMChunk] | Exception, delay: float = 0.0) -> None:
         self.script = deque(replies)
         """What is still to be replied: a text (cut into words), chunks, or an exception."""
         self.delay = delay
@@ -223,9 +220,17 @@ class EnergyVAD(VAD):
     """Takes loud frames for speech: the probability is the frame's peak."""
 
     def open(self) -> VADSession:
-        return _EnergySession()
+        return _EnergySession(self)
 
 
 class _EnergySession(VADSession):
+    def __init__(self, backend: EnergyVAD) -> None:
+        self._backend = backend
+
     async def probability(self, frame: npt.NDArray[np.float32]) -> float:
+        if frame.shape != (self._backend.frame_size,):
+            raise AudioFormatError(
+                f"{self._backend.name} judges frames of {self._backend.frame_size} samples, not "
+                f"an array of shape {frame.shape}; cut the audio with Audio.frames()."
+            )
         return float(np.abs(frame).max(initial=0.0))

@@ -1,6 +1,7 @@
 """evakit-beep: a TTS that says each word as a beep, and all there is to a plugin."""
 
 import numpy as np
+
 from evakit import Audio, BackendSpec, hookimpl
 from evakit.abc import BlockingTTS
 

@@ -1,7 +1,7 @@
 """Engine: a loaded model in llama.cpp's server, in this process.
 
-The only module that imports xllamacpp. What may not live here: conversations, sampling,
-and evakit's errors about them.
+The only module that imports xllamacpp; it is imported itself when a model loads.
+What may not live here: conversations, sampling, and evakit's errors about them.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from typing import Any, Final
 from attrs import frozen
 
 from ._listener import Listener, private_listener
+from ._wire import EngineClosedError, EngineError, LoadFailedError
 
-__all__ = ["Engine", "EngineClosedError", "EngineError", "LoadFailedError"]
+__all__ = ["Engine", "EngineOptions"]
 
 CHUNK: Final = 64
 """Tokens of a prompt that are read between two looks at whether the reply is still wanted.
@@ -33,22 +34,6 @@ _WAIT_TO_CLOSE: Final = 5.0  # seconds for replies to notice that their model go
 _REMEMBERED: Final = 1024  # messages whose tokens need not be counted again
 
 OnChunk = Callable[[dict[str, Any]], bool]
-
-
-class EngineError(Exception):
-    """The engine refused a request or failed at it."""
-
-    def __init__(self, message: str, *, kind: str = "") -> None:
-        super().__init__(message)
-        self.kind = kind
-
-
-class EngineClosedError(Exception):
-    """The model was unloaded."""
-
-
-class LoadFailedError(Exception):
-    """The engine could not load the model, and does not say why."""
 
 
 @frozen(kw_only=True)

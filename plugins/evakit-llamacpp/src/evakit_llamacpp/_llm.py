@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from evakit.abc import (
     CallbackLLM,
@@ -36,11 +36,21 @@ from evakit.errors import (
 from evakit.models import Model
 
 from ._context import fit
-from ._engine import Engine, EngineClosedError, EngineError, EngineOptions, LoadFailedError
 from ._gguf import check_gguf
 from ._models import choose_model
 from ._placement import read_placement
-from ._wire import TOO_LONG, Reply, encodable, written
+from ._wire import (
+    TOO_LONG,
+    EngineClosedError,
+    EngineError,
+    LoadFailedError,
+    Reply,
+    encodable,
+    written,
+)
+
+if TYPE_CHECKING:
+    from ._engine import Engine
 
 __all__ = ["LlamaCppLLM"]
 
@@ -176,6 +186,8 @@ class LlamaCppLLM(CallbackLLM):
         return folder / self._choice.file
 
     def _loaded(self, path: Path, threads: int | None) -> Engine:
+        from ._engine import Engine, EngineOptions  # noqa: PLC0415 (naming a backend stays quick)
+
         try:
             return Engine(
                 EngineOptions(

@@ -39,11 +39,10 @@ SMOLLM2: Final = Model(
 )
 MODELS: Final = (SMOLLM2,)
 
-_ON_DISK: Final = re.compile(r"[/~.]|[A-Za-z]:[\\/]|.*\\")
-_ON_HUB: Final = re.compile(
-    r"(?P<repo>[\w.-]+/[\w.-]+)/(?P<path>[^@]+\.gguf)(@(?P<revision>[\w./-]+))?", re.IGNORECASE
-)
-_PART: Final = re.compile(r"-\d{5}(?=-of-\d{5}\.gguf$)", re.IGNORECASE)
+# Strings, compiled when a name is looked at: describing the backend stays quick.
+_ON_DISK: Final = r"[/~.]|[A-Za-z]:[\\/]|.*\\"
+_ON_HUB: Final = r"(?P<repo>[\w.-]+/[\w.-]+)/(?P<path>[^@]+\.(?i:gguf))(@(?P<revision>[\w./-]+))?"
+_PART: Final = r"-\d{5}(?=-of-\d{5}\.(?i:gguf)$)"
 
 
 @frozen
@@ -73,11 +72,11 @@ def choose_model(name: str) -> ModelChoice:
     known = {model.name.partition(":")[2]: model for model in MODELS}
     if name in known:
         return ModelChoice(name, known[name].files[0].name, known[name])
-    on_hub = None if _ON_DISK.match(name) else _ON_HUB.fullmatch(name)
+    on_hub = None if re.match(_ON_DISK, name) else re.fullmatch(_ON_HUB, name)
     if on_hub is not None:
         path = on_hub["path"]
         # A large model is cut into numbered files; the engine finds the others beside the first.
-        pattern = _PART.sub("-*", path)
+        pattern = re.sub(_PART, "-*", path)
         listing = HubListing(on_hub["repo"], on_hub["revision"] or "main", (pattern,))
         return ModelChoice(name, path, Model(name=f"llamacpp:{name}", kind="llm", listing=listing))
     if PurePosixPath(name).suffix.lower() == ".gguf":

@@ -1,4 +1,4 @@
-"""What is sent to the engine and what comes back, as evakit's values: pure but for `emit`.
+"""What is sent to the engine, and what comes back, its errors among it: pure but for `emit`.
 
 The form is that of OpenAI's chat completions, with llama.cpp's additions
 (https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md).
@@ -14,10 +14,34 @@ from evakit.abc import Finish, Usage, stop_asked
 from evakit.abc.llm import Emit
 from evakit.chat import Message
 
-__all__ = ["TOO_LONG", "Reply", "encodable", "written"]
+__all__ = [
+    "TOO_LONG",
+    "EngineClosedError",
+    "EngineError",
+    "LoadFailedError",
+    "Reply",
+    "encodable",
+    "written",
+]
 
 TOO_LONG: Final = "exceed_context_size_error"
 """The type of the engine's error about a prompt that is longer than the context."""
+
+
+class EngineError(Exception):
+    """The engine refused a request or failed at it."""
+
+    def __init__(self, message: str, *, kind: str = "") -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class EngineClosedError(Exception):
+    """The model was unloaded."""
+
+
+class LoadFailedError(Exception):
+    """The engine could not load the model, and does not say why."""
 
 
 class Reply:
