@@ -10,6 +10,8 @@ import pytest
 from evakit.audio import Audio
 from evakit.models import Model, ModelFile, ModelStore, WheelSource
 
+pytest.register_assert_rewrite("evakit.testing.conformance")  # its failures show the values
+
 
 @pytest.fixture(params=["asyncio", "trio"])
 def anyio_backend(request: pytest.FixtureRequest) -> str:

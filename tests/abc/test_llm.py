@@ -88,7 +88,7 @@ async def test_an_error_of_the_engine_reaches_whoever_iterates(anyio_backend):
 
     llm, got = Failing(), []
     async with llm.reply(REQUEST) as stream:
-        with pytest.raises(ZeroDivisionError):  # noqa: PT012 (only a loop iterates)
+        with pytest.raises(ZeroDivisionError):
             async for piece in stream:
                 got.append(piece)  # noqa: PERF401 (what came before the error counts)
     assert got == ["one"]

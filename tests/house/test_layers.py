@@ -43,6 +43,8 @@ LAYERS = (
     "_pipeline",
     "_live",
     "_turn",
+    "_choices",
+    "_voice_choice",
     "stack",
     "conversation",
     "_sync",

@@ -425,7 +425,6 @@ class TestRemembers(VADConformance):
 
 
 class TestAFlawThatIsKnown(TestUnsure):
-    caught_by = None
     xfail: ClassVar = {"test_silence_is_not_speech": "it guesses"}
 
 

@@ -7,7 +7,6 @@ import inspect
 import os
 import subprocess
 import sys
-from collections import defaultdict
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -32,28 +31,28 @@ _SUITES = _load()
 
 @pytest.fixture(scope="module")
 def failed(tmp_path_factory):
-    """The tests that failed, by class."""
+    """The classes whose test failed, of those run: the one that must catch each."""
     report = tmp_path_factory.mktemp("broken") / "report.xml"
     root = Path(__file__).parents[2]
-    command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", str(_BROKEN)]
+    tests = [f"{_BROKEN}::{name}::{suite.caught_by}" for name, suite in _SUITES.items()]
+    command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", *tests]
     done = subprocess.run(
         command, cwd=root, env=os.environ, capture_output=True, text=True, check=False, timeout=55
     )
     assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout + done.stderr
-    failed = defaultdict(set)
-    for case in ET.parse(report).iter("testcase"):  # noqa: S314 (pytest's own report)
-        if case.find("failure") is not None:
-            failed[case.get("classname").rpartition(".")[2]].add(case.get("name").partition("[")[0])
-    return failed
+    cases = list(ET.parse(report).iter("testcase"))  # noqa: S314 (pytest's own report)
+    names = {case.get("classname").rpartition(".")[2] for case in cases}
+    assert names == set(_SUITES)
+    return {
+        case.get("classname").rpartition(".")[2]
+        for case in cases
+        if case.find("failure") is not None
+    }
 
 
 @pytest.mark.parametrize("name", _SUITES)
 def test_a_broken_backend_is_caught(failed, name):
-    caught_by = _SUITES[name].caught_by
-    if caught_by is None:
-        assert name not in failed
-    else:
-        assert caught_by in failed[name]
+    assert (name in failed) != (name == "TestAFlawThatIsKnown")
 
 
 def test_every_conformance_test_has_a_backend_that_it_catches():
@@ -66,4 +65,4 @@ def test_every_conformance_test_has_a_backend_that_it_catches():
         if name.startswith("test_")
     }
     assert len(tests) > 20
-    assert tests == {suite.caught_by for suite in _SUITES.values()} - {None}
+    assert tests == {suite.caught_by for suite in _SUITES.values()}

@@ -1,4 +1,4 @@
-"""What every LLM must do, asked of the real model."""
+"""llama.cpp passes the suite that every LLM has to pass, with the real starter model."""
 
 from __future__ import annotations
 
@@ -7,16 +7,13 @@ import pytest
 from evakit.abc import LoadContext
 from evakit.testing.conformance import LLMConformance
 from evakit_llamacpp import LlamaCppLLM
-from evakit_llamacpp._models import SMOLLM2
 
 
-class TestLlamaCppLLM(LLMConformance):
+class TestLlamaCpp(LLMConformance):
     @pytest.fixture
     def backend(self):
-        llm = LlamaCppLLM(context_tokens=256)
-        llm.name = "llamacpp"
-        return llm
+        return LlamaCppLLM(context_tokens=512)
 
     @pytest.fixture
-    def load_context(self, folder):
-        return LoadContext(models={SMOLLM2.name: folder})
+    def load_context(self, backend, store):
+        return LoadContext(models={m.name: store.ensure(m) for m in backend.models()})

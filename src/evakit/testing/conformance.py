@@ -10,7 +10,9 @@ Inherit the class of your backend's kind in your tests, and give it your backend
             return MyTTS()  # not loaded
 
 Override the fixture `load_context` where loading needs models. Needs pytest; runs on the event
-loops of the fixture `anyio_backend`. What may not live here: tests that know an engine.
+loops of the fixture `anyio_backend`. To see values in failures, say
+`pytest.register_assert_rewrite("evakit.testing.conformance")` in a conftest.
+What may not live here: tests that know an engine.
 """
 
 from __future__ import annotations

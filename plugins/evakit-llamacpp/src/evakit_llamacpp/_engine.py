@@ -20,9 +20,9 @@ from typing import Any, Final
 from attrs import frozen
 
 from ._listener import Listener, private_listener
-from ._wire import EngineClosedError, EngineError, LoadFailedError
+from ._wire import EngineClosedError, EngineError
 
-__all__ = ["Engine", "EngineOptions"]
+__all__ = ["Engine", "EngineOptions", "LoadFailedError"]
 
 CHUNK: Final = 64
 """Tokens of a prompt that are read between two looks at whether the reply is still wanted.
@@ -34,6 +34,10 @@ _WAIT_TO_CLOSE: Final = 5.0  # seconds for replies to notice that their model go
 _REMEMBERED: Final = 1024  # messages whose tokens need not be counted again
 
 OnChunk = Callable[[dict[str, Any]], bool]
+
+
+class LoadFailedError(Exception):
+    """The engine could not load the model, and does not say why."""
 
 
 @frozen(kw_only=True)

@@ -1,17 +1,16 @@
 """LlamaCppLLM: the LLM backend.
 
-What may not live here: xllamacpp (`_engine.py`), and which old turns go (`_context.py`).
+What may not live here: xllamacpp (`_engine.py`), finding and checking the model (`_loading.py`),
+and which old turns go (`_context.py`).
 """
 
 from __future__ import annotations
 
 import math
-import os
 import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from evakit.abc import (
@@ -29,21 +28,16 @@ from evakit.errors import (
     BackendUnavailableError,
     ConfigurationError,
     ContextTooLongError,
-    DeviceError,
     GenerationError,
-    ModelError,
 )
 from evakit.models import Model
 
 from ._context import fit
-from ._gguf import check_gguf
 from ._models import choose_model
-from ._placement import read_placement
 from ._wire import (
     TOO_LONG,
     EngineClosedError,
     EngineError,
-    LoadFailedError,
     Reply,
     encodable,
     written,
@@ -54,7 +48,6 @@ if TYPE_CHECKING:
 
 __all__ = ["LlamaCppLLM"]
 
-_CONTEXT: Final = 4096  # tokens: about 40 minutes of talk; SmolLM2 was trained for 8192
 _PATIENCE: Final = 60.0  # seconds to wait for others' replies, as in evakit's lanes
 _POLL: Final = 0.02  # seconds between two looks at whether the waiting caller was cancelled
 
@@ -140,78 +133,21 @@ class LlamaCppLLM(CallbackLLM):
             ConfigurationError: more context is asked for than the model was trained for.
 
         """
-        if context.device.name != "cpu":
-            raise DeviceError(
-                f"{self.name or 'llamacpp'} was asked for on {context.device}, but runs on the "
-                "CPU only; ask for device 'cpu' or 'auto'.",
-                component=self.name,
-                wanted=context.device.name,
-            )
-        path = self._path(context)
-        check_gguf(path, model=self._choice.name)
-        engine = self._loaded(path, self._threads or context.threads)
-        if (self._context_tokens or 0) > engine.context:
-            engine.close()
-            raise ConfigurationError(
-                f"context_tokens is {self._context_tokens}, but {self._choice.name} was trained "
-                f"for {engine.trained_context}; ask for at most that."
-            )
-        # The template's words around a message, told from one turn more.
-        one = [{"role": "user", "content": "a"}]
-        more = [*one, {"role": "assistant", "content": "a"}, *one]
-        try:
-            added = engine.count(more) - engine.count(one) - 2 * engine.tokens("a")
-        except EngineError as error:
-            engine.close()
-            raise ModelError(
-                f"{self._choice.name} has a chat template that llama.cpp cannot use ({error}); "
-                "use a model that was made for conversations.",
-                model=self._choice.name,
-            ) from error
-        self._around = max(0, -(-added // 2))
+        from ._loading import load  # noqa: PLC0415 (describing a backend stays quick)
+
+        loaded = load(
+            self._choice,
+            context,
+            backend=self.name,
+            context_tokens=self._context_tokens,
+            threads=self._threads,
+            parallel=self._parallel,
+            cache_mib=self._cache_mib,
+        )
+        self._around = loaded.around
         self._slots = threading.BoundedSemaphore(self._parallel)
-        self._placement = read_placement(*engine.devices, path.stat().st_size)
-        self._engine = engine
-
-    def _path(self, context: LoadContext) -> Path:
-        if self._choice.model is None:
-            return Path(self._choice.file)
-        folder = context.models.get(self._choice.model.name)
-        if folder is None:
-            raise ModelError(
-                f"The files of {self._choice.model.name} were not given to the backend; get them "
-                f"with: evakit models fetch {self._choice.model.name}",
-                model=self._choice.model.name,
-            )
-        return folder / self._choice.file
-
-    def _loaded(self, path: Path, threads: int | None) -> Engine:
-        from ._engine import Engine, EngineOptions  # noqa: PLC0415 (naming a backend stays quick)
-
-        try:
-            return Engine(
-                EngineOptions(
-                    path=path,
-                    context=self._context_tokens or _CONTEXT,
-                    parallel=self._parallel,
-                    threads=threads or max(1, _cpus() // 2),
-                    cache_mib=self._cache_mib,
-                )
-            )
-        except ImportError as error:
-            raise BackendUnavailableError(
-                f"xllamacpp could not be imported ({error}); "
-                "install it with: pip install xllamacpp",
-                backend=self.name,
-                stage="llm",
-            ) from error
-        except LoadFailedError as error:
-            raise ModelError(
-                f"llama.cpp could not load {path}: the file is damaged, of an architecture that "
-                "this release does not know, or too large for this machine's memory; download it "
-                "again, ask for fewer context_tokens, or update xllamacpp.",
-                model=self._choice.name,
-            ) from error
+        self._placement = loaded.placement
+        self._engine = loaded.engine
 
     def unload_model(self) -> None:
         """Stop what is being generated and free the model."""
@@ -316,12 +252,6 @@ class LlamaCppLLM(CallbackLLM):
                 "change the messages or use another model.",
                 backend=self.name,
             ) from error
-
-
-def _cpus() -> int:
-    if hasattr(os, "sched_getaffinity"):  # how many this process may use; not on all systems
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _at_least(least: int, **options: float | None) -> None:

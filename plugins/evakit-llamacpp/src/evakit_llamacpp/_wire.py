@@ -18,7 +18,6 @@ __all__ = [
     "TOO_LONG",
     "EngineClosedError",
     "EngineError",
-    "LoadFailedError",
     "Reply",
     "encodable",
     "written",
@@ -38,10 +37,6 @@ class EngineError(Exception):
 
 class EngineClosedError(Exception):
     """The model was unloaded."""
-
-
-class LoadFailedError(Exception):
-    """The engine could not load the model, and does not say why."""
 
 
 class Reply:
