@@ -12,7 +12,7 @@ import anyio
 
 from .errors import BackendError, EvakitError
 
-__all__ = ["errors_of", "single_leaf"]
+__all__ = ["errors_of", "single_leaf", "ungrouped"]
 
 
 def single_leaf(error: BaseException) -> BaseException:
@@ -20,6 +20,18 @@ def single_leaf(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
+
+
+@contextmanager
+def ungrouped() -> Generator[None]:
+    """Let one failure out of the task groups in the block as itself; several stay a group."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        leaf = single_leaf(group)
+        if leaf is group:
+            raise
+        raise leaf from leaf.__cause__
 
 
 @contextmanager

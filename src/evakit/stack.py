@@ -18,7 +18,7 @@ from attrs import field, frozen
 
 from . import _threads
 from ._choices import BackendLike, create
-from ._failures import errors_of, single_leaf
+from ._failures import errors_of, ungrouped
 from ._pipeline import Stages, transcribe
 from ._speaker import Speaker
 from ._voice_choice import VoiceChoice
@@ -132,14 +132,12 @@ class Stack:
             if self._ready:
                 return
             try:
-                await self._load()
-            except BaseException as error:
+                with ungrouped():
+                    await self._load()
+            except BaseException:
                 with anyio.CancelScope(shield=True):
                     await self._unload()
-                leaf = single_leaf(error)
-                if leaf is error:
-                    raise
-                raise leaf from leaf.__cause__
+                raise
             self._ready = True
 
     async def hold(self, holder: object) -> None:

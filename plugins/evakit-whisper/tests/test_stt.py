@@ -242,6 +242,27 @@ async def test_a_cancelled_transcription_stops_at_the_next_segment(tiny, long_sp
     assert written(hello.text) == "hello world"
 
 
+async def test_a_cancelled_transcription_of_silence_stops_too(tiny):
+    started, runs = anyio.Event(), []
+    silero = tiny._silero
+    run = silero.run
+
+    def counted(*arguments):
+        runs.append(len(runs))
+        anyio.from_thread.run_sync(started.set)
+        return run(*arguments)
+
+    silero.run = counted
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_heard, tiny, [silence(600)], STTOptions())
+            await started.wait()
+            tasks.cancel_scope.cancel()
+    finally:
+        del silero.run
+    assert len(runs) <= 4  # of forty: two for each of twenty windows
+
+
 def test_its_placement_is_read_back_from_a_real_run(tiny):
     placement = tiny.placement()
     assert placement.device == Device("cpu")

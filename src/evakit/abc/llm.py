@@ -204,7 +204,8 @@ class _CallbackStream(LLMStream):
     ) -> None:
         self._tasks.cancel_scope.cancel()
         try:
-            await self._tasks.__aexit__(exc_type, exc, traceback)
+            # Without the block's exception, which goes its own way and needs no group around it.
+            await self._tasks.__aexit__(None, None, None)
         finally:
             self._receive.close()
 

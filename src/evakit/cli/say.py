@@ -13,6 +13,7 @@ from pathlib import Path
 import anyio
 import click
 
+from .._failures import ungrouped
 from .._speaker import Speaker
 from ..audio import AudioWriter
 from ..clauses import Clause, split_clauses
@@ -78,7 +79,7 @@ async def _say(
     async with stack:
         started = time.perf_counter()
         duration, first = 0.0, None
-        with AudioWriter(output) as file, working("Speaking") as tell:
+        with ungrouped(), AudioWriter(output) as file, working("Speaking") as tell:
             async with (
                 await stack.speaker(voice=voice, language=language) as speaker,
                 anyio.create_task_group() as tasks,

@@ -14,6 +14,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from evakit.abc import check_cancelled
+
 from ._silero import FRAME, Silero, SileroStream
 
 __all__ = ["speech_parts"]
@@ -46,6 +48,7 @@ def speech_parts(
     """
     start = 0
     while start < len(samples):
+        check_cancelled()  # hours of silence yield nothing to the caller
         window = samples[start : start + _WINDOW]
         probabilities = _probabilities(window, silero)
         end = start + len(window)

@@ -173,7 +173,6 @@ class WhisperSTT(BlockingSTT):
         language = candidates[0] if len(candidates) == 1 else None
         segments: list[Segment] = []
         for start, end in speech_parts(audio.samples, silero, self._speech_threshold):
-            check_cancelled()
             part = audio.samples[start:end]
             window = None
             if language is None:
