@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .events import (
         AudioReady,
         ClauseReady,
+        Event,
         Reply,
         TokenGenerated,
         TranscriptReady,
@@ -58,6 +59,7 @@ _HOMES = {
     "ClauseSplitter": "clauses",
     "Conversation": "_sync",
     "EvakitError": "errors",
+    "Event": "events",
     "History": "chat",
     "LoadedBackend": "stack",
     "Message": "chat",
@@ -98,6 +100,7 @@ __all__ = [
     "ClauseSplitter",
     "Conversation",
     "EvakitError",
+    "Event",
     "History",
     "LoadedBackend",
     "Message",

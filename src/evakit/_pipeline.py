@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 import anyio
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from ._failures import errors_of
 from ._playout import Playout
@@ -26,6 +26,7 @@ from .events import (
     TranscriptReady,
     TranscriptUpdated,
 )
+from .timings import TurnTimings
 from .transcript import Transcript
 from .voices import Voice
 
@@ -49,20 +50,19 @@ class Stages:
 
 @define
 class TurnProgress:
-    """How far a turn has come: what it has made, and the instants on the event loop's clock."""
+    """How far a turn has come: what it has made, and when."""
 
-    input_complete_at: float
+    timings: TurnTimings
     transcript: Transcript | None = None
     text: str = ""
     audio: list[Audio] = field(factory=list)
     playout: Playout = field(factory=Playout)
     usage: Usage | None = None
-    transcribed_at: float | None = None
-    llm_requested_at: float | None = None
-    first_token_at: float | None = None
-    last_token_at: float | None = None
-    first_clause_at: float | None = None
-    first_audio_at: float | None = None
+
+    def reached(self, instant: str) -> None:
+        """Note the first time that an instant of `TurnTimings` is reached."""
+        if getattr(self.timings, instant) is None:
+            self.timings = evolve(self.timings, **{instant: anyio.current_time()})
 
 
 class TurnRun:
@@ -111,7 +111,7 @@ class TurnRun:
             lambda interim: self._emit(TranscriptUpdated(interim)),
         )
         self._progress.transcript = transcript
-        self._progress.transcribed_at = anyio.current_time()
+        self._progress.reached("transcribed_at")
         self._language = transcript.language or self._language
         await self._emit(TranscriptReady(transcript))
         return transcript.text
@@ -120,7 +120,7 @@ class TurnRun:
         """Generate the reply and hand it on, clause by clause."""
         splitter = ClauseSplitter(self._language)
         progress = self._progress
-        progress.llm_requested_at = anyio.current_time()
+        progress.reached("llm_requested_at")
         with errors_of(GenerationError, llm.name, "generating a reply"):
             async with llm.reply(request) as stream:
                 async for chunk in stream:
@@ -129,7 +129,7 @@ class TurnRun:
                     if isinstance(chunk, str) and chunk:
                         await self._token(chunk)
                         await self._hand_on(splitter.feed(chunk))
-        progress.last_token_at = anyio.current_time()
+        progress.reached("last_token_at")
         if not progress.text.strip():
             raise GenerationError(
                 f"{llm.name} gave an empty reply; ask again, or choose another model.",
@@ -141,16 +141,14 @@ class TurnRun:
             await self._speaker.end()
 
     async def _token(self, text: str) -> None:
-        if self._progress.first_token_at is None:
-            self._progress.first_token_at = anyio.current_time()
+        self._progress.reached("first_token_at")
         self._progress.text += text
         await self._emit(TokenGenerated(text))
 
     async def _hand_on(self, clauses: list[Clause]) -> None:
         for clause in clauses:
             if clause.text:
-                if self._progress.first_clause_at is None:
-                    self._progress.first_clause_at = anyio.current_time()
+                self._progress.reached("first_clause_at")
                 await self._emit(ClauseReady(clause.text))
             if self._speaker is not None:
                 await self._speaker.write(clause)
@@ -158,8 +156,7 @@ class TurnRun:
     async def _speak(self, speaker: Speaker) -> None:
         """Pass speech on as it comes."""
         async for speech in speaker:
-            if self._progress.first_audio_at is None:
-                self._progress.first_audio_at = anyio.current_time()
+            self._progress.reached("first_audio_at")
             self._progress.audio.append(speech.audio)
             await self._emit(AudioReady(speech.audio, speech.words))
 

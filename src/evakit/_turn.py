@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Final, Self
 
 import anyio
+from attrs import evolve
 
 from ._failures import single_leaf
 from ._pipeline import TurnProgress
@@ -82,7 +83,7 @@ class AsyncTurn:
             raise ConversationBusyError("A turn is used once; ask the conversation for another.")
         self._begin()
         self._entered = True
-        self._progress = TurnProgress(anyio.current_time())
+        self._progress = TurnProgress(TurnTimings(input_complete_at=anyio.current_time()))
         self._send, self._receive = anyio.create_memory_object_stream[Event](_WAITING_EVENTS)
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
@@ -179,16 +180,7 @@ class AsyncTurn:
             text=progress.text,
             played=heard,
             audio=Audio.join(progress.audio) if progress.audio else None,
-            timings=TurnTimings(
-                input_complete_at=progress.input_complete_at,
-                transcribed_at=progress.transcribed_at,
-                llm_requested_at=progress.llm_requested_at,
-                first_token_at=progress.first_token_at,
-                last_token_at=progress.last_token_at,
-                first_clause_at=progress.first_clause_at,
-                first_audio_at=progress.first_audio_at,
-                finished_at=anyio.current_time(),
-            ),
+            timings=evolve(progress.timings, finished_at=anyio.current_time()),
             transcript=transcript,
             interrupted=played is not None,
         )

@@ -33,6 +33,7 @@ from .errors import (
 from .events import Reply
 from .models import ModelStore, Progress
 from .stack import LoadedBackend, Stack
+from .timings import TurnTimings
 
 __all__ = ["DEFAULT_SYSTEM", "AsyncConversation", "TurnInput"]
 
@@ -199,7 +200,8 @@ class AsyncConversation:
     async def _work(self, record: _Record, emit: Emit, progress: TurnProgress) -> None:
         await self._stack.hold(self)
         stages = await self._stack.stages(voice=record.voice, language=record.language)
-        progress.input_complete_at = anyio.current_time()  # what was loaded first is not waited for
+        # What was loaded first is not waited for: the turn's time begins here.
+        progress.timings = TurnTimings(input_complete_at=anyio.current_time())
         said = await _hear(record.said)
         await TurnRun(stages, emit, progress).run(said, partial(self._ask, record))
 

@@ -11,6 +11,7 @@ import pytest
 import soundfile
 
 import evakit
+from evakit.plugins import discover
 
 from .conftest import install
 
@@ -181,9 +182,7 @@ def test_a_cache_that_cannot_be_written_says_so(evakit_command, tmp_path, monkey
 
 
 def test_a_file_with_another_hash_is_refused(evakit_command, store, tmp_path, monkeypatch):
-    from evakit_piper import evakit_backends
-
-    (model,) = [m for s in evakit_backends() for m in s.models if m.name == "piper:joe"]
+    (model,) = [m for spec in discover() for m in spec.models if m.name == "piper:joe"]
     here = store.ensure(model)
     home = tmp_path / "home"
     monkeypatch.setenv("EVAKIT_HOME", str(home))
@@ -219,7 +218,7 @@ def test_a_full_disk_is_said(evakit_command, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_path_in_a_text_is_text(anyio_backend_name="asyncio"):
+def test_a_path_in_a_text_is_text():
     with evakit.Conversation(
         stt=None,
         llm=evakit.backend("llamacpp"),

@@ -96,3 +96,50 @@ def evakit_backends() -> Iterable[evakit.BackendSpec]:
         voices=[evakit.Voice(name="polly", language="en")],
         requires=["parrot_engine"],
     )
+
+
+def conversations(path: Path, speaker: list[evakit.Audio]) -> None:
+    with evakit.Conversation(
+        stt="whisper:base@cpu",
+        llm=evakit.backend("llamacpp", temperature=0.1),
+        tts=None,
+        voice="joe",
+        language=["en", "fr"],
+        device="cpu",
+        system="Be brief.",
+        history=[{"role": "user", "content": "Hello"}],
+        observers=[lambda event, conversation_id: None],
+    ) as conversation:
+        assert_type(conversation.respond(path), evakit.Reply)
+        conversation.respond(b"RIFF", voice="joe", language="en")
+        reply = conversation.respond("A str is text.")
+        assert_type(reply.heard, str | None)
+        assert_type(reply.audio, evakit.Audio | None)
+        assert_type(reply.timings.first_audio_delay, float | None)
+        assert_type(conversation.history, evakit.History)
+        assert_type(conversation.backends["stt"].device, str)
+        with conversation.turn(path) as turn:
+            for event in turn:
+                match event:
+                    case evakit.TranscriptReady(transcript):
+                        assert_type(transcript, evakit.Transcript)
+                    case evakit.AudioReady(audio):
+                        speaker.append(audio)
+                    case evakit.TokenGenerated(text) | evakit.ClauseReady(text):
+                        assert_type(text, str)
+                    case _:
+                        pass
+            turn.played(16_000)
+        assert_type(turn.reply, evakit.Reply)
+
+
+async def async_conversations(path: Path) -> None:
+    async with (
+        evakit.Stack(stt="whisper", llm="llamacpp", tts="piper", language="en") as stack,
+        evakit.AsyncConversation(stack) as conversation,
+        conversation.turn(path) as turn,
+    ):
+        async for event in turn:
+            assert_type(event, evakit.Event)
+        assert_type(await conversation.respond("Hello"), evakit.Reply)
+        assert_type(await stack.transcribe(evakit.Audio.load(path), words=True), evakit.Transcript)
