@@ -21,7 +21,6 @@ help: ## What can be made
 
 .PHONY: demo
 demo: .venv/demo ## Hear a question, answer it aloud (the first time: set up and fetch models)
-	@$(BIN)/evakit models fetch
 	@$(BIN)/evakit demo
 
 .PHONY: test

@@ -124,7 +124,7 @@ class AsyncTurn:
         self._played = self._delivered
         try:
             event = await self._receive.receive()
-        except anyio.EndOfStream:
+        except (anyio.EndOfStream, anyio.ClosedResourceError):
             if self._untold is not None:
                 failure, self._untold = self._untold, None
                 raise failure from failure.__cause__

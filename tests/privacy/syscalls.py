@@ -1,4 +1,4 @@
-"""Watches the system calls of a process from outside it: what it connects, binds, listens, sends to.
+"""Watches from outside what a process connects, binds, listens and sends to.
 
 The process asks the kernel (seccomp, Linux >= 5.6) to report some calls to whoever holds a
 listener, and cannot take it back, whatever native code it loads. Another process takes the
@@ -194,13 +194,13 @@ def _address(thread: int, place: int, length: int) -> tuple[int | None, str]:
 
 
 def _memory(thread: int, place: int, length: int) -> bytes:
-    with open(f"/proc/{thread}/mem", "rb", buffering=0) as memory:  # noqa: PTH123 (no Path.seek)
+    with open(f"/proc/{thread}/mem", "rb", buffering=0) as memory:
         memory.seek(place)
         return memory.read(length)
 
 
 def _process_of(thread: int) -> int:
-    with open(f"/proc/{thread}/status", encoding="ascii", errors="replace") as status:  # noqa: PTH123
+    with open(f"/proc/{thread}/status", encoding="ascii", errors="replace") as status:
         return next(int(line.split()[1]) for line in status if line.startswith("Tgid:"))
 
 

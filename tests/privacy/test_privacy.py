@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from evakit.plugins import discover
 
 _WATCHED = Path(__file__).with_name("watched.py")
 
-pytestmark = pytest.mark.skipif(
+_can_watch = pytest.mark.skipif(
     syscalls.why_not() is not None,
     reason=f"what native code does cannot be seen from outside here: {syscalls.why_not()}",
 )
@@ -90,7 +91,7 @@ def _follow(child, watched):
         for line in child.stdout:
             facts = json.loads(line)
             if watch is None:
-                watch = syscalls.Watch(child.pid, facts["listener"])
+                watch = _watch(child.pid, facts)
             internet = [call for call in watch.calls if call.is_internet]
             watched.steps.append(Step(facts["step"], facts, internet, _listening(child.pid)))
             child.stdin.write("\n")
@@ -103,6 +104,16 @@ def _follow(child, watched):
             watched.calls += watch.calls
 
 
+def _watch(pid, facts):
+    try:
+        if "listener" in facts:
+            return syscalls.Watch(pid, facts["listener"])
+        reason = facts["reason"]
+    except PermissionError as error:
+        reason = str(error)
+    pytest.skip(f"this container does not let one process watch another: {reason}")
+
+
 def _listening(pid):
     process = psutil.Process(pid)
     return [
@@ -113,6 +124,7 @@ def _listening(pid):
     ]
 
 
+@_can_watch
 def test_the_conversation_took_place(watched):
     assert {d["device"] for d in watched.step("loaded").facts["backends"].values()} == {"cpu"}
     answers = [step.facts for step in watched.steps if step.name == "answered"]
@@ -123,6 +135,7 @@ def test_the_conversation_took_place(watched):
         assert answer["seconds"] > 0.2
 
 
+@_can_watch
 def test_native_connections_and_listeners_are_seen(watched):
     before, after = watched.step("controls before"), watched.step("controls after")
     control = syscalls.Call("connect", socket.AF_INET, f"127.0.0.1:{watched.port}")
@@ -132,6 +145,7 @@ def test_native_connections_and_listeners_are_seen(watched):
     assert after.calls[-1] == control
 
 
+@_can_watch
 def test_a_local_conversation_opens_no_connection_and_no_port(watched):
     before, after = watched.step("controls before"), watched.step("controls after")
     assert watched.step("unloaded").calls == before.calls
@@ -139,7 +153,65 @@ def test_a_local_conversation_opens_no_connection_and_no_port(watched):
     assert [call for call in watched.calls if call.is_internet] == after.calls
 
 
+@_can_watch
 def test_no_tcp_port_listens_during_a_local_conversation_or_after_it(watched):
     during = [step for step in watched.steps if step.name in {"loaded", "answered", "unloaded"}]
     assert len(during) == 4
     assert [step.listening for step in during] == [[], [], [], []]
+
+
+# Notes the telemetry switch at the moment when somebody, whoever it is, imports ONNX Runtime.
+_SPY = """
+import os, sys
+class Spy:
+    switches = []
+    def find_spec(self, name, path=None, target=None):
+        if name == "onnxruntime":
+            self.switches.append(os.environ.get("ORT_DISABLE_TELEMETRY"))
+sys.meta_path.insert(0, Spy())
+"""
+
+
+def _run(code):
+    environment = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
+    command = [sys.executable, "-c", code]
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=True, timeout=50
+    ).stdout
+
+
+@pytest.mark.parametrize("backend", ["vad silero", "tts piper", "stt whisper:tiny.en"])
+def test_onnx_runtime_is_imported_with_its_telemetry_switched_off(question, backend):
+    kind, name = backend.split()
+    code = f"""{_SPY}
+import anyio
+from evakit.abc import LoadContext
+from evakit.models import ModelStore
+from evakit.plugins import discover
+from evakit.registry import BackendName
+asked = BackendName.parse({name!r})
+backend = discover().get({kind!r}, asked.name).create(asked.model)
+store = ModelStore()
+models = {{model.name: store.ensure(model) for model in backend.models()}}
+anyio.run(backend.load, LoadContext(models=models))
+if {kind!r} == "tts":
+    voice = backend.voices[0]
+    models = {{model.name: store.ensure(model) for model in backend.voice_models(voice)}}
+    anyio.run(backend.prepare_voice, voice, models)
+print(Spy.switches)
+"""
+    assert _run(code).split("\n")[0] == "['1']"
+
+
+def test_where_the_host_imported_onnx_runtime_earlier_its_telemetry_is_switched_off():
+    code = """
+import onnxruntime
+calls = []
+really = onnxruntime.disable_telemetry_events
+onnxruntime.disable_telemetry_events = lambda: calls.append(really())
+from evakit.privacy import import_onnxruntime
+assert not calls
+assert import_onnxruntime() is onnxruntime
+print(calls)
+"""
+    assert _run(code).strip() == "[None]"

@@ -20,7 +20,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def step(name, **facts):
-    print(json.dumps({"step": name, **facts}), flush=True)
+    sys.stdout.write(json.dumps({"step": name, **facts}) + "\n")
+    sys.stdout.flush()
     sys.stdin.readline()
 
 
@@ -41,7 +42,12 @@ def listen_natively():
 
 
 def main(port, question):
-    step("watched", listener=syscalls.report_calls())
+    try:
+        listener = syscalls.report_calls()
+    except OSError as error:  # a container may forbid it
+        step("refused", reason=str(error))
+        return
+    step("watched", listener=listener)
     connect_natively(port)
     listener = listen_natively()
     step("controls before")
