@@ -39,6 +39,11 @@ test-speech: .venv/test ## Word error rates on recorded speech (unpacks three De
 lint: .venv/test ## Format, style and types
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy src plugins/*/src tests/typing
 
+.PHONY: docs
+docs: .venv/docs ## The documents as web pages, in docs/_build
+	@$(BIN)/python -m sphinx --nitpicky --fail-on-warning --quiet docs docs/_build
+	@echo "Open docs/_build/index.html"
+
 .PHONY: clean
 clean: ## Remove the environment; the models stay
 	rm -rf .venv .venv-tool
@@ -58,4 +63,9 @@ clean: ## Remove the environment; the models stay
 .venv/test: .venv/demo
 	@echo "Installing what the tests need"
 	@$(INSTALL) --group test --group lint
+	@touch $@
+
+.venv/docs: .venv/demo
+	@echo "Installing what the documents need"
+	@$(INSTALL) --group docs
 	@touch $@

@@ -1,6 +1,7 @@
 """Backends with one thing wrong each, and the conformance test that must find it.
 
 Not collected by itself: `test_conformance_catches.py` runs it and reads which tests failed.
+Longer than 400 lines because it is a list: one backend for each conformance test.
 """
 
 from __future__ import annotations

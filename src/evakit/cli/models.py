@@ -59,27 +59,27 @@ def list_(as_json: bool) -> None:
         )
         return
     print_table(
-        ("name", "kind", "MB", "licence", "languages", "here", "source"),
+        ("name", "for", "size", "licence", "languages", "here"),
         [
             (
                 model.name,
                 model.kind,
-                "?" if model.size is None else f"{model.size / 1e6:.0f}",
+                "?" if model.size is None else f"{model.size / 1e6:.0f} MB",
                 model.licence or "?",
                 _languages(model),
                 "yes" if path else "no",
-                model.source,
             )
             for model, path in rows
         ],
     )
+    out.print(f"\nThe models are in {store.home}", markup=False, soft_wrap=True)
 
 
 def _languages(model: Model) -> str:
     if not model.languages:
         return "any"
-    shown = ", ".join(model.languages[:3])
-    return shown if len(model.languages) <= 3 else f"{shown} and {len(model.languages) - 3} more"  # noqa: PLR2004 (what fits a column)
+    many = len(model.languages) > 3  # noqa: PLR2004 (what fits a column)
+    return f"{len(model.languages)} languages" if many else ", ".join(model.languages)
 
 
 @models.command()

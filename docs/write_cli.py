@@ -1,0 +1,67 @@
+"""Writes docs/reference/cli.md from the command's own help: `python docs/write_cli.py`.
+
+A test compares the page with what this makes. What may not live here: help texts.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import click
+
+from evakit.cli.group import evakit
+
+PAGE: Final = Path(__file__).parent / "reference" / "cli.md"
+_WIDTH: Final = 90  # characters
+
+_ABOUT: Final = """\
+# The command
+
+Made from the command's own help (`python docs/write_cli.py`).
+
+Results go to standard output, everything else to standard error. The exit status is 0, 1 for a
+failure (one sentence says which), 2 for wrong usage, 130 after Ctrl-C. `NAME` of a backend is
+`name[:model][@device]`. Plugins add commands through the entry-point group `evakit.commands`.
+
+With `--json`:
+
+- `ask` and `demo` print one object: `heard`, `language`, `reply`, `audio` (the file's path),
+  `input_s`, `timings` (`transcription_s`, `first_token_s`, `first_audio_s`, `total_s`: delays from
+  the end of the input, with the models loaded; null where a stage did not run), and `backends` (for
+  each stage `name`, `model` and `device`).
+- `transcribe` prints one object a line: `path` as given, `text`, `language`, `input_s`, `elapsed_s`
+  (loading not counted).
+- `say` prints one object: `audio`, `duration_s`, `first_audio_s`, `elapsed_s`, `backend`.
+- `plugins` prints an array: `kind`, `name`, `distribution`, `version`, `available`, and the
+  `reason` when it is not.
+- `models list` prints an array: `name`, `kind`, `path` (null when it is not here), `bytes`,
+  `licence`, `languages`, `source`.
+"""
+
+
+def page() -> str:
+    """Return the page."""
+    return _ABOUT + "".join(_sections(evakit, "evakit"))
+
+
+def _sections(command: click.Command, name: str) -> list[str]:
+    context = click.Context(
+        command,
+        info_name=name,
+        terminal_width=_WIDTH,
+        max_content_width=_WIDTH,
+        help_option_names=["-h", "--help"],
+    )
+    sections = [f"\n## {name}\n\n```text\n{command.get_help(context)}\n```\n"]
+    if isinstance(command, click.Group):
+        # Ours only: what plugins of this environment add is theirs to document.
+        for child in command.list_commands(context):
+            found = command.get_command(context, child)
+            if found is not None and (found.callback or found).__module__.startswith("evakit."):
+                sections += _sections(found, f"{name} {child}")
+    return sections
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), "utf-8")
