@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from sphinx.util.nodes import make_refnode
+
 import evakit
 
 project = "evakit"
@@ -38,8 +40,6 @@ def _public(app: Any, env: Any, node: Any, contnode: Any) -> Any:
     for home in ("evakit", "evakit.abc", "evakit.errors", "evakit.events", "evakit.devices"):
         if f"{home}.{last}" in objects and hasattr(importlib.import_module(home), last):
             found = objects[f"{home}.{last}"]
-            from sphinx.util.nodes import make_refnode
-
             return make_refnode(
                 env.app.builder, node["refdoc"], found.docname, found.node_id, contnode, target
             )

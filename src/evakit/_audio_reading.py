@@ -28,7 +28,7 @@ from .errors import AudioError, AudioFormatError, EmptyAudioError
 __all__ = ["AudioSource", "ForwardFile", "read_audio"]
 
 AudioSource = os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]
-"""Where audio can be loaded from. A str is text everywhere in evakit, never a path."""
+"""Where audio can come from. A turn given as a str is text and never opens a file."""
 
 _BLOCK: Final = 1 << 18  # samples read at a time, all channels together: 1 MiB
 _IN_MEMORY: Final = 1 << 24  # bytes of a pipe kept in memory; the rest goes to a temporary file
@@ -83,10 +83,6 @@ def read_audio(
 
 
 def _name(source: AudioSource) -> str:
-    if isinstance(source, str):
-        raise AudioError(
-            f"A str is always text in evakit and never opens a file; write Path({source[:80]!r})."
-        )
     if isinstance(source, os.PathLike):
         return os.fsdecode(source)
     if isinstance(source, bytes | bytearray | memoryview):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -230,26 +231,30 @@ class Audio:
     @classmethod
     def load(
         cls,
-        source: AudioSource,
+        source: AudioSource | str,
         *,
         sample_rate: int | None = None,
         max_duration: float = 4 * 3600.0,
     ) -> Audio:
         """Read an audio file: WAV, FLAC, OGG, MP3 and what else libsndfile reads, mixed to mono.
 
+        `source` is a path (a str too: nothing here could be meant as text), the bytes of a file,
+        or an open binary file.
         An open file is read from its start where it can seek, else from where it is.
         `sample_rate` in hertz resamples while reading, so that a long file is never held at
         its own rate; None keeps the file's. `max_duration` in seconds bounds what a hostile
         file can make of the memory.
 
         Raises:
-            AudioError: the file cannot be read, or is a str, which is always text.
+            AudioError: the file cannot be read.
             AudioFormatError: it is not audio, is cut off, or lasts longer than `max_duration`.
             EmptyAudioError: it holds no samples.
 
         """
         if sample_rate is not None:
             sample_rate = check_rate(sample_rate)
+        if isinstance(source, str):
+            source = Path(source)
         return cls._of(*read_audio(source, max_duration=max_duration, sample_rate=sample_rate))
 
     def resample(self, hz: int) -> Audio:

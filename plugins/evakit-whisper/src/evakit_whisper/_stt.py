@@ -40,8 +40,11 @@ __all__ = ["WhisperSTT"]
 
 _RATE: Final = 16_000  # hertz: what Whisper was trained on
 _MOST_BEAMS: Final = 20
-# openai/whisper's own sign that a window was decoded as an endless repeat.
+# A window that was decoded as an endless repeat: openai/whisper's own sign of it, and more text
+# than anyone speaks (fast speech has 20 letters a second). Someone who really repeats a sentence
+# compresses as well, and must not be taken for one.
 _REPEATS: Final = 2.4
+_FASTEST: Final = 30.0  # characters a second
 _NO_REPEAT: Final = 3  # words in a row that such a window may not say twice, the second time
 
 
@@ -236,7 +239,9 @@ class WhisperSTT(BlockingSTT):
     ) -> list[Any]:
         """Return the engine's segments of one part; a second time if it fell into a loop."""
         found = list(self._attempt(engine, part, language, options, window))
-        if any(segment.compression_ratio > _REPEATS for segment in found):
+        n_letters = sum(len(segment.text) for segment in found)
+        is_too_fast = n_letters > _FASTEST * max(1.0, len(part) / _RATE)
+        if is_too_fast and any(segment.compression_ratio > _REPEATS for segment in found):
             found = list(
                 self._attempt(
                     engine, part, language, options, None, no_repeat_ngram_size=_NO_REPEAT
