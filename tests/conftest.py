@@ -12,7 +12,7 @@ BEEP = Path(__file__).parents[1] / "examples/evakit-beep"
 
 
 @pytest.fixture(scope="session")
-def beep_plugin(tmp_path_factory):
+def beep_plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder into which pip has installed the plugin of the tutorial, as for any user."""
     target = tmp_path_factory.mktemp("beep")
     subprocess.run(

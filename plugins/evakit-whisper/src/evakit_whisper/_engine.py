@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from faster_whisper import WhisperModel
+from faster_whisper import WhisperModel, transcribe
 from faster_whisper.audio import pad_or_trim
 
 __all__ = ["ENGINE_ERRORS", "Engine"]
@@ -25,6 +25,18 @@ ENGINE_ERRORS: Final = (RuntimeError, ValueError, IndexError, KeyError)
 
 # faster-whisper warns through a logger without a handler, which Python then prints.
 logging.getLogger("faster_whisper").addHandler(logging.NullHandler())
+
+
+class _NoBar(transcribe.tqdm):  # type: ignore[misc] # tqdm has no types
+    """The progress bar that faster-whisper makes even when none is shown.
+
+    tqdm's own starts a thread that watches bars and outlives the model; this one does not.
+    """
+
+    monitor_interval = 0
+
+
+transcribe.tqdm = _NoBar
 
 
 class Engine(WhisperModel):  # type: ignore[misc] # faster-whisper has no types
