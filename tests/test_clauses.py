@@ -232,6 +232,8 @@ def test_markup_and_pictures_are_not_read_aloud(reply, expected):
         ("~~~\nx. Y\n```\n~~~\nAfter it.", ["After it."]),
         ("- item\n  ```sh\n  ls\n  ```\n- next", ["item", "next"]),
         ("```inline``` is said.", ["inline is said."]),
+        ("Use ```x = 1``` there.", ["Use x = 1 there."]),
+        ("Here it is: ```py\nx = 1\n``` It works.", ["Here it is:", "It works."]),
         ("Like this:\n```\nnever. Closed", ["Like this:", ""]),
         ("```\nonly code\n```\n", [""]),
     ],

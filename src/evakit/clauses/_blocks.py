@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from ._reader import BLOCK, LINE, Atom, Reader
 
-__all__ = ["SILENT", "Blocks"]
+__all__ = ["FENCE", "SILENT", "Blocks"]
 
 # ruff: noqa: RUF001  (dashes are what this is about)
 
@@ -28,7 +28,7 @@ _BULLETS = re.compile(r"(?:[-*+][ \t]+)+")
 _NUMBER = re.compile(r"\d{1,3}(?:[.)](?P<space>[ \t])?)?")
 _CHECKBOX = re.compile(r"\[(?:[ xX](?:\](?P<space>[ \t])?)?)?")
 _LONGEST_INFO = 200  # characters after a fence; a language has a few
-_FENCE = 3  # backticks or tildes
+FENCE = 3  # backticks or tildes, at least
 
 
 class Blocks(Reader):
@@ -148,11 +148,11 @@ class Blocks(Reader):
 
     def _at_fence(self) -> bool:
         length = self._run()
-        if length >= _FENCE:
+        if length >= FENCE:
             self._mark(BLOCK)
         if self._wait(length):
             return False
-        if length < _FENCE:
+        if length < FENCE:
             return self._content()
         self._fence = self._held[:length]
         self._take(length)

@@ -11,7 +11,7 @@ import html
 import re
 from collections.abc import Callable
 
-from ._blocks import SILENT, Blocks
+from ._blocks import FENCE, SILENT, Blocks
 from ._reader import BLOCK, CELL
 
 __all__ = ["Markup"]
@@ -126,6 +126,9 @@ class Markup(Blocks):
             return False
         self._ticks = length
         self._take(length)
+        if length >= FENCE:  # small models open code blocks in the middle of a line
+            self._fence = "`" * length
+            return self._go(self._in_fence_info)
         return self._go(self._in_code)
 
     def _in_code(self) -> bool:
