@@ -131,7 +131,7 @@ def test_what_is_said_is_heard_again_word_for_word(tmp_path):
         heard = []
         async with evakit.Stack(llm=None, language="en") as stack:
             for number, sentence in enumerate(SENTENCES):
-                async with await stack.speaker() as speaker:
+                async with stack.speaker() as speaker:
                     for clause in split_clauses(sentence, "en"):
                         await speaker.write(clause)
                     await speaker.end()

@@ -12,6 +12,7 @@ Names are imported when they are first used, so that `import evakit` costs next 
 from __future__ import annotations
 
 import importlib
+import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         TokenGenerated,
         TranscriptReady,
         TranscriptUpdated,
+        TurnFailed,
         TurnFinished,
         TurnInterrupted,
     )
@@ -44,6 +46,9 @@ if TYPE_CHECKING:
     from .voices import Voice, VoiceStyle
 
 __version__ = "0.1.0"
+
+# What evakit logs is the program's to show or not; nothing is printed unasked.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 # Where each public name lives.
 _HOMES = {
@@ -76,6 +81,7 @@ _HOMES = {
     "TranscriptReady": "events",
     "TranscriptUpdated": "events",
     "Turn": "_sync",
+    "TurnFailed": "events",
     "TurnFinished": "events",
     "TurnInterrupted": "events",
     "TurnTimings": "timings",
@@ -117,6 +123,7 @@ __all__ = [
     "TranscriptReady",
     "TranscriptUpdated",
     "Turn",
+    "TurnFailed",
     "TurnFinished",
     "TurnInterrupted",
     "TurnTimings",

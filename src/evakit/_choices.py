@@ -69,6 +69,11 @@ def create(kind: str, asked: BackendLike, registry: Registry, device: str | None
                 f"{kind}= was given a {type(asked).__name__}, which is not a "
                 f"{_KINDS[kind].__name__}; pass a name or a {_KINDS[kind].__name__}."
             )
+        if asked.in_stack:
+            raise ConfigurationError(
+                f"This {type(asked).__name__} is loaded in another Stack already; share that Stack "
+                "between the conversations, or make another instance."
+            )
         asked.name = asked.name or type(asked).__name__
         new = asked
     else:

@@ -5,33 +5,52 @@ What may not live here: the errors themselves, and deciding what a failure means
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 
 import anyio
 
 from .errors import BackendError, EvakitError
 
-__all__ = ["errors_of", "single_leaf", "ungrouped"]
+__all__ = ["errors_of", "one_error", "ungrouped"]
 
 
-def single_leaf(error: BaseException) -> BaseException:
-    """Return the only exception in a group, or `error` itself when there are several or none."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error
+def one_error(error: BaseException) -> BaseException:
+    """Return what to raise for `error`, which may be a group.
+
+    The only leaf of a group as itself; of several errors that are all ours, the first, with the
+    others as notes; any other group as it is.
+    """
+    leaves = list(_leaves(error))
+    first = leaves[0]
+    if len(leaves) == 1:
+        return first
+    if not all(isinstance(leaf, EvakitError) for leaf in leaves):
+        return error
+    for other in leaves[1:]:
+        if str(other) != str(first):
+            first.add_note(f"At the same time: {other}")
+    return first
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
 
 
 @contextmanager
 def ungrouped() -> Generator[None]:
-    """Let one failure out of the task groups in the block as itself; several stay a group."""
+    """Let failures out of the task groups in the block as one error where that can be."""
     try:
         yield
     except BaseExceptionGroup as group:
-        leaf = single_leaf(group)
-        if leaf is group:
+        error = one_error(group)
+        if error is group:
             raise
-        raise leaf from leaf.__cause__
+        raise error from error.__cause__
 
 
 @contextmanager
@@ -45,7 +64,7 @@ def errors_of(kind: type[BackendError], backend: str, doing: str) -> Generator[N
     except (EvakitError, StopAsyncIteration, anyio.get_cancelled_exc_class()):
         raise
     except Exception as error:  # noqa: BLE001 (raised again as ours)
-        leaf = single_leaf(error)
+        leaf = one_error(error)
         if isinstance(leaf, EvakitError):
             raise leaf from leaf.__cause__
         raise kind(

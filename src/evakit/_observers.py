@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import traceback
 from collections.abc import Iterable
 
 import pluggy
@@ -34,9 +35,18 @@ class Observers:
         for name, manager in self._managers:
             try:
                 manager.hook.evakit_observe(event=event, conversation_id=conversation_id)
-            except Exception:  # noqa: BLE001 (a foreign function must not end the turn; logged)
+            except Exception as error:  # noqa: BLE001 (a foreign function must not end the turn)
                 self.failures += 1
-                _log.exception("The observer %s failed; the turn goes on", name)
+                # Neither the message nor the traceback, which may quote what was said.
+                frame = traceback.extract_tb(error.__traceback__)[-1]
+                _log.error(
+                    "Conversation %s: the observer %s failed with %s at %s:%s; the turn goes on",
+                    conversation_id,
+                    name,
+                    type(error).__name__,
+                    frame.filename,
+                    frame.lineno,
+                )
 
 
 class _Function:

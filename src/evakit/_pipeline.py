@@ -14,7 +14,7 @@ from attrs import define, evolve, field, frozen
 from ._failures import errors_of
 from ._playout import Playout
 from ._speaker import Speaker
-from .abc import LLM, STT, TTS, LLMRequest, STTOptions, STTSession, TTSOptions, Usage
+from .abc import LLM, STT, TTS, LLMRequest, STTOptions, STTSession, TTSOptions
 from .audio import Audio
 from .clauses import Clause, ClauseSplitter
 from .errors import GenerationError, TranscriptionError
@@ -57,7 +57,8 @@ class TurnProgress:
     text: str = ""
     audio: list[Audio] = field(factory=list)
     playout: Playout = field(factory=Playout)
-    usage: Usage | None = None
+    speaks: bool = False
+    """Whether the reply is spoken; without that, text that was shown counts as played."""
 
     def reached(self, instant: str) -> None:
         """Note the first time that an instant of `TurnTimings` is reached."""
@@ -86,15 +87,18 @@ class TurnRun:
         """
         text = await self._listen(said) if isinstance(said, Audio) else said
         llm, tts = self._stages.llm, self._stages.tts
-        if not text.strip() or llm is None:
+        if not text.strip():
             return
         request = ask(text, self._language)
+        if llm is None:
+            return
         if tts is None:
             await self._think(llm, request)
             return
         voice = self._stages.choose_voice(self._language)
         self._speaker = Speaker(tts, TTSOptions(voice=voice, language=self._language))
         self._progress.playout = self._speaker.playout
+        self._progress.speaks = True
         async with self._speaker, anyio.create_task_group() as tasks:
             tasks.start_soon(self._speak, self._speaker)
             await self._think(llm, request)
@@ -124,8 +128,6 @@ class TurnRun:
         with errors_of(GenerationError, llm.name, "generating a reply"):
             async with llm.reply(request) as stream:
                 async for chunk in stream:
-                    if isinstance(chunk, Usage):
-                        progress.usage = chunk
                     if isinstance(chunk, str) and chunk:
                         await self._token(chunk)
                         await self._hand_on(splitter.feed(chunk))

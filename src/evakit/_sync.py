@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, ClassVar, Final, Self, TypeVar
 
 import anyio
 from anyio.from_thread import BlockingPortal, BlockingPortalProvider
@@ -23,10 +23,10 @@ from ._choices import BackendLike
 from ._turn import AsyncTurn
 from .chat import History, Message
 from .conversation import AsyncConversation, TurnInput
-from .errors import ConversationClosedError
+from .errors import ConversationBusyError, ConversationClosedError
 from .events import Event, Reply
 from .models import ModelStore, Progress
-from .stack import LoadedBackend, Stack
+from .stack import DEFAULT_LLM, DEFAULT_STT, DEFAULT_TTS, LoadedBackend, Stack
 
 __all__ = ["Conversation", "Turn"]
 
@@ -36,26 +36,77 @@ T = TypeVar("T")
 class _Loop:
     """The shared event loop, as a conversation holds it: calls that Ctrl-C really stops."""
 
-    _provider: Final = BlockingPortalProvider()
+    _provider: ClassVar[BlockingPortalProvider] = BlockingPortalProvider()
+    _abandoned: ClassVar[list[BlockingPortalProvider]] = []
 
     def __init__(self) -> None:
         self._portal: BlockingPortal | None = None
-        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._thread: int | None = None
+        self._hosts: set[_Host] = set()
+        self._shut = False
+        self.pid = os.getpid()
+
+    @classmethod
+    def after_fork(cls) -> None:
+        """Start afresh in a forked child, where the loop's thread does not run."""
+        # Kept, because its destructor would wait for the thread that is not there.
+        cls._abandoned.append(cls._provider)
+        cls._provider = BlockingPortalProvider()
 
     def open(self) -> BlockingPortal:
-        if self._pid != os.getpid():
+        """Return the loop, after starting it where it does not run.
+
+        Raises:
+            ConversationClosedError: the conversation was closed, or this is a forked child.
+            ConversationBusyError: this thread is the loop's own.
+
+        """
+        if self.pid != os.getpid():
             raise ConversationClosedError(
                 "This process was forked from the one that made the conversation, and engines "
                 "do not come along; make a conversation in each worker, after the fork."
             )
-        if self._portal is None:
-            self._portal = self._provider.__enter__()
-        return self._portal
+        with self._lock:
+            if self._shut:
+                raise ConversationClosedError("The conversation was closed; make a new one.")
+            if self._portal is None:
+                self._portal = self._provider.__enter__()
+                self._thread = self._portal.call(threading.get_ident)
+            if self._thread == threading.get_ident():
+                raise ConversationBusyError(
+                    "An observer runs on the conversation's own event loop and cannot wait for "
+                    "it; note what happened and act on it elsewhere."
+                )
+            return self._portal
 
-    def close(self) -> None:
-        if self._portal is not None and self._pid == os.getpid():
-            self._portal = None
+    def give_up(self) -> None:
+        """Let go of the loop, which ends with the last that lets go; `open` gets it back."""
+        with self._lock:
+            portal, self._portal = self._portal, None
+        if portal is not None and self.pid == os.getpid():
             self._provider.__exit__(None, None, None)
+
+    def shut(self, last: Callable[[], Awaitable[None]]) -> None:
+        """Run `last` on the loop, end the turns that are still open, and let go for good."""
+        if self._shut:
+            return
+        try:
+            self.wait_for(last)
+            for host in list(self._hosts):
+                self.open().call(host.leave)
+                host.ended.wait()
+        finally:
+            with self._lock:
+                self._shut = True
+            self.give_up()
+
+    def host(self, turn: AsyncTurn) -> _Host:
+        """Enter a turn in a task of the loop."""
+        portal = self.open()
+        host = _Host(turn, self._hosts)
+        host.task = portal.start_task_soon(host.run)
+        return host
 
     def wait_for(self, func: Callable[..., Awaitable[T]], *args: object, **kwargs: object) -> T:
         """Run `func` on the loop and wait for it.
@@ -74,6 +125,10 @@ class _Loop:
                 portal.call(call.cancel)
                 call.wait()
             raise
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_Loop.after_fork)
 
 
 class _Call:
@@ -112,7 +167,6 @@ class Turn:
     def __init__(self, loop: _Loop, turn: AsyncTurn) -> None:
         self._loop = loop
         self._turn = turn
-        self._hosted: Future[None] | None = None
         self._host: _Host | None = None
 
     @property
@@ -125,8 +179,7 @@ class Turn:
         self._turn.played(n_samples)
 
     def __enter__(self) -> Self:
-        self._host = _Host(self._turn)
-        self._hosted = self._loop.open().start_task_soon(self._host.run)
+        self._host = self._loop.host(self._turn)
         try:
             self._host.entered.result()
         except BaseException:
@@ -153,27 +206,36 @@ class Turn:
             raise StopIteration from None
 
     def _leave(self) -> None:
-        if self._host is None or self._hosted is None:
+        host = self._host
+        if host is None or host.ended.is_set():
             return
-        self._loop.open().call(self._host.leave)
         try:
-            self._hosted.result()
+            self._loop.open().call(host.leave)
+        except ConversationClosedError:  # closed meanwhile, and the turn ended with it
+            host.ended.wait()
+            return
+        try:
+            host.task.result()
         except BaseException:
-            self._host.ended.wait()  # a second Ctrl-C does not leave work behind either
+            host.ended.wait()  # a second Ctrl-C does not leave work behind either
             raise
 
 
 class _Host:
     """Enters and leaves a turn in one task, as its task group needs."""
 
-    def __init__(self, turn: AsyncTurn) -> None:
+    task: Future[None]
+
+    def __init__(self, turn: AsyncTurn, hosts: set[_Host]) -> None:
         self._turn = turn
+        self._hosts = hosts
         self._leaving: anyio.Event | None = None
         self.entered: Future[None] = Future()
         self.ended = threading.Event()
 
     async def run(self) -> None:
         self._leaving = anyio.Event()
+        self._hosts.add(self)
         try:
             try:
                 await self._turn.__aenter__()
@@ -188,6 +250,7 @@ class _Host:
             finally:
                 await self._turn.__aexit__(None, None, None)
         finally:
+            self._hosts.discard(self)
             self.ended.set()
 
     async def leave(self) -> None:
@@ -207,9 +270,9 @@ class Conversation:
         self,
         stack: Stack | None = None,
         *,
-        stt: BackendLike = "whisper:base",
-        llm: BackendLike = "llamacpp",
-        tts: BackendLike = "piper",
+        stt: BackendLike = DEFAULT_STT,
+        llm: BackendLike = DEFAULT_LLM,
+        tts: BackendLike = DEFAULT_TTS,
         voice: str | None = None,
         language: str | Sequence[str] | None = None,
         device: str | None = None,
@@ -256,15 +319,16 @@ class Conversation:
         try:
             self._use().wait_for(self._conversation.load)
         except BaseException:
-            self._release()
+            _unclosed.discard(self)
+            self._loop.give_up()
             raise
 
     def close(self) -> None:
         """End the conversation; see `AsyncConversation.aclose`."""
         try:
-            self._loop.wait_for(self._conversation.aclose)
+            self._loop.shut(self._conversation.aclose)
         finally:
-            self._release()
+            _unclosed.discard(self)
 
     def turn(
         self,
@@ -294,10 +358,6 @@ class Conversation:
         _unclosed.add(self)
         return self._loop
 
-    def _release(self) -> None:
-        _unclosed.discard(self)
-        self._loop.close()
-
 
 _unclosed: Final[set[Conversation]] = set()
 
@@ -305,7 +365,7 @@ _unclosed: Final[set[Conversation]] = set()
 @atexit.register
 def _close_at_exit() -> None:
     for conversation in list(_unclosed):
-        if conversation._loop._pid != os.getpid():
+        if conversation._loop.pid != os.getpid():
             continue  # the parent's; its threads are not here
         warnings.warn(
             f"A conversation ({conversation.id}) was left unclosed; use it in a with block.",

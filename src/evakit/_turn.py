@@ -6,6 +6,7 @@ What may not live here: what the stages do (`_pipeline.py`), and history (`conve
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Final, Self
@@ -13,11 +14,19 @@ from typing import Final, Self
 import anyio
 from attrs import evolve
 
-from ._failures import single_leaf
-from ._pipeline import TurnProgress
+from ._failures import one_error
+from ._pipeline import Emit, TurnProgress
 from .audio import Audio
-from .errors import ConversationBusyError
-from .events import AudioReady, Event, Reply, TokenGenerated, TurnFinished, TurnInterrupted
+from .errors import BackendError, ConversationBusyError
+from .events import (
+    AudioReady,
+    Event,
+    Reply,
+    TokenGenerated,
+    TurnFailed,
+    TurnFinished,
+    TurnInterrupted,
+)
 from .timings import TurnTimings
 
 __all__ = ["AsyncTurn"]
@@ -27,8 +36,6 @@ _log = logging.getLogger(__name__)
 # Events that may wait for their reader. A reader who plays each chunk reads in bursts, and the
 # tokens of the next clauses must not be held up by that; a reply of a few hundred words fits.
 _WAITING_EVENTS: Final = 1024
-
-Emit = Callable[[Event], Awaitable[None]]
 
 
 class AsyncTurn:
@@ -42,8 +49,8 @@ class AsyncTurn:
     def __init__(
         self,
         work: Callable[[Emit, TurnProgress], Awaitable[None]],
-        begin: Callable[[], None],
-        finish: Callable[[Reply, bool], None],
+        begin: Callable[[AsyncTurn], None],
+        finish: Callable[[Reply | None, BaseException | None], None],
         observe: Callable[[Event], None],
     ) -> None:
         self._work = work
@@ -52,12 +59,13 @@ class AsyncTurn:
         self._observe = observe
         self._entered = False
         self._complete = False  # all stages ran to their end
-        self._failed = False
-        self._untold: BaseException | None = None  # a failure that nobody was told of yet
+        self._all_taken = False  # and the reader took every event
+        self._failure: BaseException | None = None
+        self._told = False  # the reader was told of the failure
         self._delivered = 0  # samples whose event was taken
         self._played = 0  # samples that count as played
-        self._shown = ""  # text whose event was taken
         self._played_said: int | None = None  # what the caller said instead
+        self._shown = ""  # text whose event was taken
         self._reply: Reply | None = None
 
     @property
@@ -78,13 +86,25 @@ class AsyncTurn:
         """Say how many samples of the reply, counted from its start, were really played."""
         self._played_said = n_samples
 
+    async def _stop(self, error: BaseException) -> None:
+        """Stop the work from outside the block and wait until it has ended.
+
+        The reader gets `error` instead of the next event.
+        """
+        if not self._complete and self._failure is None:
+            self._failure = error
+        self._scope.cancel()
+        await self._ended.wait()
+
     async def __aenter__(self) -> Self:
         if self._entered:
             raise ConversationBusyError("A turn is used once; ask the conversation for another.")
-        self._begin()
+        self._begin(self)
         self._entered = True
         self._progress = TurnProgress(TurnTimings(input_complete_at=anyio.current_time()))
         self._send, self._receive = anyio.create_memory_object_stream[Event](_WAITING_EVENTS)
+        self._scope = anyio.CancelScope()
+        self._ended = anyio.Event()
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
         self._tasks.start_soon(self._run)
@@ -101,9 +121,13 @@ class AsyncTurn:
             await self._tasks.__aexit__(None, None, None)
         finally:
             self._receive.close()
-            self._finish(self._end(), self._failed)
-        if self._untold is not None and exc is None:
-            kind = type(self._untold).__name__  # the message may quote what was said
+            reply = None
+            try:
+                reply = self._end()
+            finally:
+                self._finish(reply, self._failure)
+        if self._failure is not None and not self._told and exc is None:
+            kind = type(self._failure).__name__  # the message may quote what was said
             _log.warning("A turn was left before it could say that it failed (%s)", kind)
 
     def __aiter__(self) -> Self:
@@ -125,13 +149,14 @@ class AsyncTurn:
         try:
             event = await self._receive.receive()
         except (anyio.EndOfStream, anyio.ClosedResourceError):
-            if self._untold is not None:
-                failure, self._untold = self._untold, None
-                raise failure from failure.__cause__
+            if self._failure is not None and not self._told:
+                self._told = True
+                raise self._failure from self._failure.__cause__
             raise StopAsyncIteration from None
         match event:
             case TurnFinished(reply):
                 self._reply = reply
+                self._all_taken = True
             case AudioReady(audio):
                 self._delivered += len(audio)
             case TokenGenerated(text):
@@ -140,14 +165,37 @@ class AsyncTurn:
 
     async def _run(self) -> None:
         """Run the stages; a failure is kept for whoever asks for the next event."""
-        with self._send:
-            try:
+        try:
+            with self._send, self._scope:
                 await self._work(self._emit, self._progress)
                 self._complete = True
-                await self._emit(TurnFinished(self._sum_up(played=None)))
-            except Exception as error:  # noqa: BLE001 (raised from __anext__)
-                self._failed = True
-                self._untold = single_leaf(error)
+                # Observers are told at the end of the block, when it is known what was played.
+                await self._send.send(TurnFinished(self._sum_up(played=None)))
+        except Exception as error:  # noqa: BLE001 (raised from __anext__)
+            self._fail(error)
+        except BaseExceptionGroup as group:  # on trio, a failure beside the cancellation
+            failures, rest = group.split(Exception)
+            if failures is not None:
+                self._fail(failures)
+            if rest is not None:
+                raise rest from None
+        except anyio.get_cancelled_exc_class():
+            if anyio.current_effective_deadline() == -math.inf:
+                raise
+            # An engine's own cancellation got out of it: nobody cancelled this task.
+            self._fail(
+                BackendError(
+                    "A backend ended with a cancellation that nobody asked for; "
+                    "see which with logging at DEBUG, or choose another.",
+                    backend="unknown",
+                )
+            )
+        finally:
+            self._ended.set()
+
+    def _fail(self, error: BaseException) -> None:
+        if self._failure is None:
+            self._failure = one_error(error)
 
     async def _emit(self, event: Event) -> None:
         await self._send.send(event)
@@ -156,14 +204,17 @@ class AsyncTurn:
     def _end(self) -> Reply:
         """Decide, now that nothing runs any more, how much of the reply was played."""
         everything = self._progress.playout.samples
-        played = self._played if self._played_said is None else self._played_said
-        if self._reply is not None and self._played_said is None:
-            played = everything  # all events were taken
-        complete = self._complete and played >= everything
-        if complete and self._reply is not None:
-            return self._reply
-        self._reply = self._sum_up(played=None if complete else played)
-        if not complete:
+        played = everything if self._all_taken else self._played
+        if self._played_said is not None:
+            played = self._played_said
+        finished = self._complete and (played >= everything if everything else self._all_taken)
+        if not finished or self._reply is None:
+            self._reply = self._sum_up(played=None if finished else played)
+        if self._failure is not None:
+            self._observe(TurnFailed(self._failure, self._reply))
+        elif finished:
+            self._observe(TurnFinished(self._reply))
+        else:
             self._observe(TurnInterrupted(self._reply))
         return self._reply
 
@@ -173,7 +224,7 @@ class AsyncTurn:
         if played is None:
             heard = progress.text
         else:
-            heard = progress.playout.heard(played) if progress.audio else self._shown
+            heard = progress.playout.heard(played) if progress.speaks else self._shown
         transcript = progress.transcript
         return Reply(
             heard=None if transcript is None else transcript.text,

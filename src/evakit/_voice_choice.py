@@ -31,7 +31,7 @@ class VoiceChoice:
         self._fetch = fetch
         self._usual = usual
         self._ready: dict[str, Voice] = {}
-        self._lock = anyio.Lock()
+        self._preparing: dict[str, anyio.Lock] = {}
 
     async def choose(self, name: str | None, language: str | None) -> Voice | None:
         """Return the voice of that name, or the default for `language`, ready to speak.
@@ -45,8 +45,9 @@ class VoiceChoice:
         """
         name = name or self._usual
         voice = self._by_name(name, language) if name else self._by_language(language)
-        if voice is not None:
-            async with self._lock:
+        if voice is not None and voice.name not in self._ready:
+            # A lock a voice: one that is fetched does not hold up those that are ready.
+            async with self._preparing.setdefault(voice.name, anyio.Lock()):
                 if voice.name not in self._ready:
                     folders = await self._fetch(self._tts.voice_models(voice))
                     await self._tts.prepare_voice(voice, folders)

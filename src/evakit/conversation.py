@@ -32,7 +32,7 @@ from .errors import (
 )
 from .events import Reply
 from .models import ModelStore, Progress
-from .stack import LoadedBackend, Stack
+from .stack import DEFAULT_LLM, DEFAULT_STT, DEFAULT_TTS, LoadedBackend, Stack
 from .timings import TurnTimings
 
 __all__ = ["DEFAULT_SYSTEM", "AsyncConversation", "TurnInput"]
@@ -63,9 +63,9 @@ class AsyncConversation:
         self,
         stack: Stack | None = None,
         *,
-        stt: BackendLike = "whisper:base",
-        llm: BackendLike = "llamacpp",
-        tts: BackendLike = "piper",
+        stt: BackendLike = DEFAULT_STT,
+        llm: BackendLike = DEFAULT_LLM,
+        tts: BackendLike = DEFAULT_TTS,
         voice: str | None = None,
         language: str | Sequence[str] | None = None,
         device: str | None = None,
@@ -76,6 +76,16 @@ class AsyncConversation:
         store: ModelStore | None = None,
         progress: Progress | None = None,
     ) -> None:
+        if stack is not None:
+            _refuse_beside_a_stack(
+                stt=stt != DEFAULT_STT,
+                llm=llm != DEFAULT_LLM,
+                tts=tts != DEFAULT_TTS,
+                device=device is not None,
+                plugins=bool(tuple(plugins)),
+                store=store is not None,
+                progress=progress is not None,
+            )
         self._stack = stack or Stack(
             stt=stt,
             llm=llm,
@@ -94,7 +104,7 @@ class AsyncConversation:
         self._history = history if isinstance(history, History) else History(history or ())
         self._observers = Observers(observers)
         self._interrupted: str | None = None
-        self._turn_runs = False
+        self._running: AsyncTurn | None = None
         self._closed = False
 
     @property
@@ -127,12 +137,18 @@ class AsyncConversation:
     async def load(self) -> None:
         """Load the backends, and prepare the voice; see `Stack.load` for what may be raised."""
         self.require_open()
-        await self._stack.hold(self)
-        await self._stack.stages(voice=self._voice, language=self._language)
+        await self._hold()
+        async with self._stack.in_use():
+            await self._stack.stages(voice=self._voice, language=self._language)
 
     async def aclose(self) -> None:
-        """End the conversation; backends that nobody else holds are unloaded."""
+        """End the conversation; backends that nobody else holds are unloaded.
+
+        A turn that is running is stopped; whoever reads it gets a `ConversationClosedError`.
+        """
         self._closed = True
+        if self._running is not None:
+            await self._running._stop(ConversationClosedError("The conversation was closed."))
         await self._stack.let_go(self)
 
     def turn(
@@ -188,22 +204,29 @@ class AsyncConversation:
             raise ConversationClosedError("The conversation was closed; make a new one.")
         self._stack.require_open()
 
-    def _begin(self) -> None:
+    async def _hold(self) -> None:
+        await self._stack.hold(self)
+        if self._closed:  # while it was loading
+            await self._stack.let_go(self)
+            self.require_open()
+
+    def _begin(self, turn: AsyncTurn) -> None:
         self.require_open()
-        if self._turn_runs:
+        if self._running is not None:
             raise ConversationBusyError(
                 "A conversation has one turn at a time; end the one that is running, or make "
                 "another conversation on the same Stack."
             )
-        self._turn_runs = True
+        self._running = turn
 
     async def _work(self, record: _Record, emit: Emit, progress: TurnProgress) -> None:
-        await self._stack.hold(self)
-        stages = await self._stack.stages(voice=record.voice, language=record.language)
-        # What was loaded first is not waited for: the turn's time begins here.
-        progress.timings = TurnTimings(input_complete_at=anyio.current_time())
-        said = await _hear(record.said)
-        await TurnRun(stages, emit, progress).run(said, partial(self._ask, record))
+        await self._hold()
+        async with self._stack.in_use():
+            stages = await self._stack.stages(voice=record.voice, language=record.language)
+            # What was loaded first is not waited for: the turn's time begins here.
+            progress.timings = TurnTimings(input_complete_at=anyio.current_time())
+            said = await _hear(record.said)
+            await TurnRun(stages, emit, progress).run(said, partial(self._ask, record))
 
     def _ask(self, record: _Record, text: str, language: str | None) -> LLMRequest:
         record.message = Message(Role.USER, text)
@@ -215,19 +238,18 @@ class AsyncConversation:
             interrupted=self._interrupted,
         )
 
-    def _finish(self, record: _Record, reply: Reply, failed: bool) -> None:
+    def _finish(self, record: _Record, reply: Reply | None, failure: BaseException | None) -> None:
         """Remember the turn: what was said, and of the reply what was played."""
-        self._turn_runs = False
-        _log.info(
-            "Conversation %s: turn %s (%s)",
-            self.id,
-            "failed" if failed else "interrupted" if reply.interrupted else "finished",
-            reply.timings,
-        )
-        if record.message is None or (failed and not reply.played):
+        self._running = None
+        if reply is None:
+            return
+        end = "failed" if failure else "interrupted" if reply.interrupted else "finished"
+        _log.info("Conversation %s: turn %s (%s)", self.id, end, reply.timings)
+        if record.message is None or (failure is not None and not reply.played):
             return  # nothing was said, or the user can just ask again
-        self._interrupted = reply.played if reply.interrupted else None
-        answer = Message(Role.ASSISTANT, reply.played, interrupted=reply.interrupted)
+        interrupted = reply.interrupted and failure is None
+        self._interrupted = reply.played if interrupted else None
+        answer = Message(Role.ASSISTANT, reply.played, interrupted=interrupted)
         self._history = self._history.append(record.message, *([answer] if reply.played else []))
 
 
@@ -239,6 +261,15 @@ class _Record:
     voice: str | None
     language: str | Sequence[str] | None
     message: Message | None = None
+
+
+def _refuse_beside_a_stack(**given: bool) -> None:
+    names = [f"{name}=" for name, is_given in given.items() if is_given]
+    if names:
+        raise ConfigurationError(
+            f"{', '.join(names)} would be ignored beside a stack, which has its own backends; "
+            "give them to the Stack."
+        )
 
 
 async def _hear(said: TurnInput) -> Audio | str:

@@ -20,6 +20,7 @@ __all__ = [
     "TokenGenerated",
     "TranscriptReady",
     "TranscriptUpdated",
+    "TurnFailed",
     "TurnFinished",
     "TurnInterrupted",
 ]
@@ -83,9 +84,18 @@ class AudioReady:
 
 @frozen
 class TurnFinished:
-    """The reply is complete."""
+    """The reply is complete; observers see it once the turn's block was left."""
 
     reply: Reply
+
+
+@frozen
+class TurnFailed:
+    """A stage failed and the turn is over. Only observers see it; the user gets the error."""
+
+    error: BaseException
+    reply: Reply
+    """The turn as far as it came."""
 
 
 @frozen
@@ -102,5 +112,6 @@ Event = (
     | ClauseReady
     | AudioReady
     | TurnFinished
+    | TurnFailed
     | TurnInterrupted
 )

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Final, Self, TypeVar
 
 import anyio
 from attrs import field, frozen
@@ -26,9 +27,11 @@ from .abc import LLM, STT, TTS, Backend, LoadContext, STTOptions, TTSOptions
 from .audio import Audio
 from .devices import Device, Placement, verify_placement
 from .errors import (
+    BackendError,
     BackendUnavailableError,
     ConfigurationError,
     ConversationClosedError,
+    EvakitError,
 )
 from .models import Model, ModelStore, Progress
 from .plugins import discover
@@ -40,6 +43,10 @@ __all__ = ["LoadedBackend", "Stack"]
 _log = logging.getLogger(__name__)
 
 B = TypeVar("B", bound=Backend)
+
+DEFAULT_STT: Final = "whisper:base"
+DEFAULT_LLM: Final = "llamacpp"
+DEFAULT_TTS: Final = "piper"
 
 
 @frozen
@@ -69,9 +76,9 @@ class Stack:
     def __init__(
         self,
         *,
-        stt: BackendLike = "whisper:base",
-        llm: BackendLike = "llamacpp",
-        tts: BackendLike = "piper",
+        stt: BackendLike = DEFAULT_STT,
+        llm: BackendLike = DEFAULT_LLM,
+        tts: BackendLike = DEFAULT_TTS,
         voice: str | None = None,
         language: str | Sequence[str] | None = None,
         device: str | None = None,
@@ -93,6 +100,9 @@ class Stack:
         self._ready = self._closed = False
         self._lock: anyio.Lock | None = None
         self._holders: set[object] = set()
+        self._uses = 0
+        self._unused: anyio.Event | None = None
+        self._created: list[Backend] = []  # what has to be unloaded, loaded or not
         self._pid = os.getpid()
 
     @property
@@ -134,25 +144,42 @@ class Stack:
             try:
                 with ungrouped():
                     await self._load()
-            except BaseException:
+            except BaseException as error:
                 with anyio.CancelScope(shield=True):
-                    await self._unload()
+                    for failure in await self._unload():
+                        error.add_note(f"Then, while it was undone: {failure}")
                 raise
             self._ready = True
 
     async def hold(self, holder: object) -> None:
-        """Load, and stay loaded until `holder` lets go."""
-        await self.load()
-        self._holders.add(holder)
+        """Load, and stay loaded until `holder` lets go; see `load` for what may be raised."""
+        self._holders.add(holder)  # before loading, so that whoever closes meanwhile sees it
+        try:
+            await self.load()
+            self.require_open()
+        except BaseException:
+            self._holders.discard(holder)
+            raise
 
     async def let_go(self, holder: object) -> None:
         """Unload when `holder` was the last; somebody who holds on again loads again."""
         self._holders.discard(holder)
-        if not self._holders:
-            await self._shut()
+        await self._shut()
+
+    @asynccontextmanager
+    async def in_use(self) -> AsyncGenerator[None]:
+        """Keep the loaded backends from being unloaded for the length of the block."""
+        await self.load()
+        self._uses += 1
+        try:
+            yield
+        finally:
+            self._uses -= 1
+            if not self._uses and self._unused is not None:
+                self._unused.set()
 
     async def aclose(self) -> None:
-        """Unload all backends for good; calling it twice is fine."""
+        """Unload all backends for good, once nothing uses them; calling it twice is fine."""
         self._closed = True
         self._holders.clear()
         await self._shut()
@@ -162,9 +189,14 @@ class Stack:
             return  # never loaded
         with anyio.CancelScope(shield=True):
             async with self._lock:
-                if not self._holders:
-                    self._ready = False
-                    await self._unload()
+                if self._holders and not self._closed:
+                    return
+                while self._uses:
+                    self._unused = anyio.Event()
+                    await self._unused.wait()
+                self._ready = False
+                for failure in await self._unload():
+                    raise failure
 
     def require_open(self) -> None:
         """Check that the stack can be used.
@@ -191,25 +223,30 @@ class Stack:
             UnknownLanguageError: the model does not know the language.
 
         """
-        await self.load()
 
         async def ignore(_: Transcript) -> None:
             return
 
-        options = STTOptions(languages=_languages(language) or self.languages, wants_words=words)
-        return await transcribe(self._need("stt", STT), audio, options, ignore)
+        async with self.in_use():
+            languages = _languages(language) or self.languages
+            options = STTOptions(languages=languages, wants_words=words)
+            return await transcribe(self._need("stt", STT), audio, options, ignore)
 
-    async def speaker(self, *, voice: str | None = None, language: str | None = None) -> Speaker:
-        """Return a session that speaks clauses; an async context manager.
+    @asynccontextmanager
+    async def speaker(
+        self, *, voice: str | None = None, language: str | None = None
+    ) -> AsyncGenerator[Speaker]:
+        """Open a session that speaks clauses.
 
         Raises:
             UnknownVoiceError: no such voice, or it does not speak the language.
 
         """
-        await self.load()
-        tts = self._need("tts", TTS)
-        chosen = await self._choose_voice(voice, language)
-        return Speaker(tts, TTSOptions(voice=chosen, language=language))
+        async with self.in_use():
+            tts = self._need("tts", TTS)
+            chosen = await self._choose_voice(voice, language)
+            async with Speaker(tts, TTSOptions(voice=chosen, language=language)) as speaker:
+                yield speaker
 
     async def stages(self, *, voice: str | None, language: str | Sequence[str] | None) -> Stages:
         """Return the backends as a turn needs them, with the voices that it may use prepared.
@@ -220,7 +257,10 @@ class Stack:
         """
         await self.load()
         languages = _languages(language) or self.languages
-        usual = await self._choose_voice(voice, _only(languages))
+        usual = await self._choose_voice(voice, languages[0] if languages else None)
+        if not voice and not self.voice:
+            for other in languages[1:]:  # whichever is heard, there is a voice for it
+                await self._choose_voice(None, other)
         voices = self._voices
 
         def choose(spoken: str | None) -> Voice | None:
@@ -251,8 +291,8 @@ class Stack:
 
     async def _load_one(self, stage: str, new: Backend, wanted: Device) -> None:
         folders = await self._fetch(new.models())
-        # Known before it is loaded, so that a load that fails half way is undone too.
-        self._loaded[stage] = LoadedBackend(new.name, None, Placement(wanted, ""), new)
+        self._created.append(new)  # a load that fails half way is undone too
+        new.in_stack = True
         with errors_of(BackendUnavailableError, new.name, "loading"):
             await new.load(LoadContext(device=wanted, models=folders))
             model = new.model_name
@@ -270,17 +310,20 @@ class Stack:
             for model in models
         }
 
-    async def _unload(self) -> None:
-        failures: list[Exception] = []
-        while self._loaded:
-            _, loaded = self._loaded.popitem()
+    async def _unload(self) -> list[EvakitError]:
+        """Unload everything that was created and return what went wrong."""
+        failures: list[EvakitError] = []
+        while self._created:
+            created = self._created.pop()
+            created.in_stack = False
             try:
-                await loaded.backend.unload()
-            except Exception as error:  # noqa: BLE001 (raised below, once all had their turn)
+                with errors_of(BackendError, created.name, "unloading"):
+                    await created.unload()
+            except EvakitError as error:
                 failures.append(error)
+        self._loaded.clear()
         self._voices = None
-        if failures:
-            raise failures[0]
+        return failures
 
     def _get(self, stage: str, kind: type[B]) -> B | None:
         loaded = self._loaded.get(stage)

@@ -63,6 +63,8 @@ class Backend(ABC):
     """The name under which it was asked for, for messages; evakit sets it."""
     model_name: str | None = None
     """The model it uses, for people; None when it has none."""
+    in_stack: bool = False
+    """Whether a Stack has loaded it; evakit sets it. One instance belongs to one Stack."""
 
     def models(self) -> tuple[Model, ...]:
         """Name the models that `load` needs; they are fetched and checked before it is called.

@@ -81,7 +81,7 @@ async def _say(
         duration, first = 0.0, None
         with ungrouped(), AudioWriter(output) as file, working("Speaking") as tell:
             async with (
-                await stack.speaker(voice=voice, language=language) as speaker,
+                stack.speaker(voice=voice, language=language) as speaker,
                 anyio.create_task_group() as tasks,
             ):
                 tasks.start_soon(_write, speaker, clauses, tell)
