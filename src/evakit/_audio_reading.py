@@ -272,8 +272,8 @@ def _blocks(decoder: ForwardFile, data: _Input, name: str) -> Iterator[npt.NDArr
 
 def _too_long(name: str, max_duration: float) -> AudioFormatError:
     return AudioFormatError(
-        f"{name} lasts longer than {max_duration:g} s; cut it into shorter pieces, "
-        "or allow more with max_duration."
+        f"{name} lasts longer than {max_duration:g} s; cut it into shorter pieces "
+        "(Audio.load takes max_duration, and transcribing takes hours)."
     )
 
 

@@ -78,6 +78,7 @@ class _Output:
     def __init__(self, file: IO[bytes], start: int) -> None:
         self._file = file
         self._start = start
+        self._place = start
         self._error: BaseException | None = None
 
     def check(self) -> None:
@@ -89,6 +90,7 @@ class _Output:
         if self._error is None:
             try:
                 self._file.write(data)
+                self._place = self._file.tell()
             except BaseException as error:  # noqa: BLE001 (kept; raised by `check`)
                 self._error = error
         return len(data)
@@ -97,12 +99,14 @@ class _Output:
         if self._error is None:
             try:
                 self._file.seek(offset + (self._start if whence == os.SEEK_SET else 0), whence)
+                self._place = self._file.tell()
             except BaseException as error:  # noqa: BLE001 (kept; raised by `check`)
                 self._error = error
         return self.tell()
 
     def tell(self) -> int:
-        return self._file.tell() - self._start
+        # Remembered: libsndfile asks once more when the file has failed and is closed already.
+        return self._place - self._start
 
 
 class _Encoder:

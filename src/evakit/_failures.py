@@ -63,7 +63,8 @@ def errors_of(kind: type[BackendError], backend: str, doing: str) -> Generator[N
         yield
     except (EvakitError, StopAsyncIteration, anyio.get_cancelled_exc_class()):
         raise
-    except Exception as error:  # noqa: BLE001 (raised again as ours)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 (raised again as ours)
+        # An engine that calls sys.exit() ends its own work, not the program's.
         leaf = one_error(error)
         if isinstance(leaf, EvakitError):
             raise leaf from leaf.__cause__

@@ -35,7 +35,7 @@ class Observers:
         for name, manager in self._managers:
             try:
                 manager.hook.evakit_observe(event=event, conversation_id=conversation_id)
-            except Exception as error:  # noqa: BLE001 (a foreign function must not end the turn)
+            except (Exception, SystemExit) as error:  # noqa: BLE001 (a foreign function must not end the turn)
                 self.failures += 1
                 # Neither the message nor the traceback, which may quote what was said.
                 frame = traceback.extract_tb(error.__traceback__)[-1]

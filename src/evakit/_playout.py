@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from .abc import Speech
 from .clauses import Clause
@@ -20,82 +20,140 @@ _CHARACTERS_PER_SECOND: Final = 14.0
 
 
 @define
-class _Chunk:
-    samples: int
-    sample_rate: int
-    units: int
-    word_ends: tuple[int, ...] | None
+class _Span:
+    """The audio of some clauses, up to the chunk with which they are over."""
+
+    clauses: list[Clause]
+    start: int
+    end: int
+    words: list[tuple[str, int]]
+    """The words spoken of these clauses, each with the sample at which it ends."""
+
+    @property
+    def text(self) -> str:
+        return " ".join(clause.text for clause in self.clauses)
+
+    @property
+    def written(self) -> str:
+        return "".join(clause.written for clause in self.clauses)
 
 
 @define
 class Playout:
-    """Keeps the clauses that were written to a TTS beside the audio that came out."""
+    """Keeps the clauses that were written to a TTS beside the audio that came out.
 
+    Which clauses are over is known from `Speech.units`. Words count only inside the clause that
+    is being spoken: there may be more or fewer of them than were written.
+    """
+
+    samples: int = 0
+    """All samples that came out so far."""
     _clauses: list[Clause] = field(factory=list)
-    _chunks: list[_Chunk] = field(factory=list)
+    _spans: list[_Span] = field(factory=list)
+    _words: list[tuple[str, int]] = field(factory=list)  # that came out after the last span
+    _has_words: bool = False
+    _sample_rate: int = 0
 
     def wrote(self, clause: Clause) -> None:
-        """Note a clause that was handed to the TTS."""
+        """Note a clause that was handed to the TTS, or one in which there is nothing to say."""
+        if not clause.text and self._clauses:  # it is no unit, and goes with the one before
+            last = self._clauses.pop()
+            clause = evolve(last, written=last.written + clause.written)
         self._clauses.append(clause)
 
     def spoke(self, speech: Speech) -> None:
         """Note a chunk that came out."""
-        ends = None if speech.words is None else tuple(word.end for word in speech.words)
-        self._chunks.append(_Chunk(len(speech.audio), speech.audio.sample_rate, speech.units, ends))
+        words = [(word.text, self.samples + word.end) for word in speech.words or ()]
+        self._words += words
+        self._has_words = self._has_words or bool(words)
+        self.samples += len(speech.audio)
+        self._sample_rate = speech.audio.sample_rate if len(speech.audio) else self._sample_rate
+        if speech.units:
+            self._close_span(speech.units)
+
+    def _close_span(self, units: int) -> None:
+        first = self._clauses_over
+        clauses = self._clauses[first : first + units]
+        span = _Span(clauses, self._span_end, self.samples, self._words)
+        # The chunk may hold the beginning of the next clause too.
+        ahead = self._clauses[first + units : first + units + 1]
+        more = len(span.words) - len(span.text.split())
+        count = _ahead([text for text, _ in span.words], ahead[0].text, more) if ahead else 0
+        split = len(span.words) - count
+        span.words, self._words = span.words[:split], span.words[split:]
+        self._spans.append(span)
 
     @property
-    def samples(self) -> int:
-        """All samples that came out so far."""
-        return sum(chunk.samples for chunk in self._chunks)
+    def _span_end(self) -> int:
+        return self._spans[-1].end if self._spans else 0
+
+    @property
+    def _clauses_over(self) -> int:
+        return sum(len(span.clauses) for span in self._spans)
 
     def heard(self, played: int) -> str:
         """Return the beginning of the reply that the first `played` samples say.
 
-        With word positions, or in the middle of a clause, it ends after a whole word.
+        In the middle of a clause it ends after a whole word.
         """
-        if any(chunk.word_ends is not None for chunk in self._chunks):
-            return self._first_words(self._words_played(played))
-        return self._by_units(played)
-
-    def _words_played(self, played: int) -> int:
-        count = start = 0
-        for chunk in self._chunks:
-            count += sum(start + end <= played for end in chunk.word_ends or ())
-            start += chunk.samples
-        return count
-
-    def _first_words(self, count: int) -> str:
         heard = ""
-        for clause in self._clauses:
-            words = clause.text.split()
-            if count < len(words):
-                return heard + " ".join(words[:count])
-            heard += clause.written
-            count -= len(words)
-        return heard
+        for index, span in enumerate(self._spans):
+            following = self._spans[index + 1].words if index + 1 < len(self._spans) else self._words
+            # Where the next clause begins in the same chunk, this one is over before the chunk is.
+            is_shared = bool(span.words and following) and following[0][1] <= span.end
+            if played < (span.words[-1][1] if is_shared else span.end):
+                return heard + self._part_of_span(span, played)
+            heard += span.written
+        return heard + self._part_of_rest(played)
 
-    def _by_units(self, played: int) -> str:
-        heard, clauses, length = "", iter(self._clauses), 0
-        known_characters = known_samples = 0
-        for chunk in self._chunks:
-            length += chunk.samples
-            if not chunk.units:
-                continue
-            unit = [clause for _, clause in zip(range(chunk.units), clauses, strict=False)]
-            if played < length:
-                return heard + _part("".join(c.text + " " for c in unit), played / length)
-            heard += "".join(clause.written for clause in unit)
-            known_characters += sum(len(clause.text) for clause in unit)
-            known_samples += length
-            played -= length
-            length = 0
-        rest = next(clauses, None)
-        if rest is None or not played or not self._chunks:
-            return heard
-        pace = self._chunks[-1].sample_rate / _CHARACTERS_PER_SECOND  # samples a character
-        if known_characters:
-            pace = known_samples / known_characters
-        return heard + _part(rest.text, played / max(len(rest.text) * pace, length, 1))
+    def _part_of_span(self, span: _Span, played: int) -> str:
+        if not span.words:
+            return _part(span.text + " ", (played - span.start) / (span.end - span.start))
+        words = span.text.split()
+        spoken = sum(end <= played for _, end in span.words)
+        return " ".join(words[: spoken * len(words) // len(span.words)])
+
+    def _part_of_rest(self, played: int) -> str:
+        """Return what was heard of the clauses that are not over, of whose length little is known."""
+        rest = self._clauses[self._clauses_over :]
+        if not rest:
+            return ""
+        if self._has_words:
+            count = sum(end <= played for _, end in self._words)
+            # Where clauses are counted, all of these words are of the first.
+            return _first_words(rest[:1] if self._spans else rest, count)
+        start = self._span_end
+        if played <= start:
+            return ""
+        text = rest[0].text
+        known = sum(len(clause.text) for span in self._spans for clause in span.clauses)
+        pace = start / known if known and start else self._sample_rate / _CHARACTERS_PER_SECOND
+        return _part(text, (played - start) / max(len(text) * pace, self.samples - start, 1))
+
+
+def _ahead(spoken: list[str], text: str, most: int) -> int:
+    """Count how many of the last words, `most` of them, are those that `text` begins with."""
+    begins = [_letters(word) for word in text.split()]
+    ends = [_letters(word) for word in spoken]
+    for count in range(min(most, len(begins)), 0, -1):
+        if ends[-count:] == begins[:count]:
+            return count
+    return 0
+
+
+def _letters(word: str) -> str:
+    return "".join(character for character in word.casefold() if character.isalnum())
+
+
+def _first_words(clauses: list[Clause], count: int) -> str:
+    heard = ""
+    for clause in clauses:
+        words = clause.text.split()
+        if count < len(words):
+            return heard + " ".join(words[:count])
+        heard += clause.written
+        count -= len(words)
+    return heard
 
 
 def _part(text: str, share: float) -> str:

@@ -13,6 +13,7 @@ from typing import Final, Self
 from ._failures import errors_of
 from ._playout import Playout
 from .abc import TTS, Speech, TTSOptions
+from .audio import Audio
 from .clauses import Clause
 from .errors import SynthesisError
 
@@ -36,6 +37,7 @@ class Speaker:
         """What was written and what came out."""
         self._unspoken: deque[str] = deque()
         self._duration = self._peak = 0.0  # of what came out for the first of the unspoken
+        self._sample_rate: int | None = None  # of what came out
         with errors_of(SynthesisError, self._name, "starting to speak"):
             self._session = tts.open(options)
 
@@ -73,7 +75,8 @@ class Speaker:
         """Return the next chunk that has sound in it.
 
         Raises:
-            SynthesisError: the engine failed, or gave silence for text with letters.
+            SynthesisError: the engine failed, gave silence for text with letters, or changed
+                the sample rate.
 
         """
         while True:
@@ -83,6 +86,7 @@ class Speaker:
             except StopAsyncIteration:
                 self._check(list(self._unspoken))
                 raise
+            self._check_sample_rate(speech.audio)
             self.playout.spoke(speech)
             self._duration += speech.audio.duration
             self._peak = max(self._peak, speech.audio.peak)
@@ -91,6 +95,18 @@ class Speaker:
                 self._check([self._unspoken.popleft() for _ in range(count)])
             if len(speech.audio):
                 return speech
+
+    def _check_sample_rate(self, audio: Audio) -> None:
+        if not len(audio):
+            return
+        if self._sample_rate is None:
+            self._sample_rate = audio.sample_rate
+        elif audio.sample_rate != self._sample_rate:
+            raise SynthesisError(
+                f"{self._name} gave audio at {audio.sample_rate} Hz after {self._sample_rate} Hz; "
+                "a reply has one sample rate: choose another voice, or tell the backend's author.",
+                backend=self._name,
+            )
 
     def _check(self, texts: list[str]) -> None:
         text = " ".join(texts)
@@ -102,6 +118,6 @@ class Speaker:
             heard = f"{duration * 1000:.0f} ms of {'silence' if peak < _QUIETEST_PEAK else 'sound'}"
             raise SynthesisError(
                 f"{self._name} gave {heard} for {text[:60]!r}; "
-                "choose a voice that speaks the language of the text.",
+                "raise the volume or choose a voice that speaks the language of the text.",
                 backend=self._name,
             )

@@ -89,8 +89,9 @@ class _Loop:
 
     def shut(self, last: Callable[[], Awaitable[None]]) -> None:
         """Run `last` on the loop, end the turns that are still open, and let go for good."""
-        if self._shut:
-            return
+        if self._shut or self.pid != os.getpid():
+            return  # in a forked child there is nothing of it to close
+        self.open()  # not from the loop itself, which cannot wait for its own end
         try:
             self.wait_for(last)
             for host in list(self._hosts):
@@ -143,6 +144,9 @@ class _Call:
         try:
             with anyio.CancelScope() as self._scope:
                 return await self._work()
+        except (KeyboardInterrupt, SystemExit) as error:
+            # Raised here it would end the loop, and with it every conversation of the process.
+            raise RuntimeError(f"{type(error).__name__} on the conversations' loop") from error
         finally:
             self._ended.set()
 

@@ -1,8 +1,8 @@
-"""The only place that starts work in a thread, and Lane, the queue of a device.
+"""The only place that starts work in a thread, and Lane, the gate of an engine.
 
-Most engines block. Their calls run here, one hop a chunk, inside a worker thread that takes
-the lane of the engine's device. A lane is a thread lock and not an anyio limiter, because a
-limiter's wake-ups do not cross event loops and a device is shared by all loops of a process.
+Most engines block. Their calls run here, inside worker threads that hold the engine's lane. A
+lane is a thread lock and not an anyio limiter, because a limiter's wake-ups do not cross event
+loops and an engine is shared by all loops of a process.
 What may not live here: anything that knows what the work is.
 """
 
@@ -38,23 +38,32 @@ __all__ = [
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-_MAX_THREADS: Final = 64  # waiting for a lane holds a thread; the host's own limiter is left alone
 _POLL: Final = 0.02  # seconds between two looks at whether the waiting caller was cancelled
-_limiter: RunVar[CapacityLimiter] = RunVar("evakit_worker_threads")
+
+# Threads are limited apart from the host's own, and each sort of work apart from the others, so
+# that a thread is never wanted by work for which those that have all threads wait: what holds a
+# lane from one hop to the next takes a `_short` one, for which nobody waits who needs a lane.
+_MAX_THREADS: Final = 64  # of each sort
+_short: RunVar[CapacityLimiter] = RunVar("evakit_threads_for_work_that_needs_no_lane")
+_queued: RunVar[CapacityLimiter] = RunVar("evakit_threads_for_work_that_waits_for_a_lane")
+_long: RunVar[CapacityLimiter] = RunVar("evakit_threads_for_work_that_may_take_minutes")
 
 
 class Lane:
-    """The queue for work on one device: one at a time, in the order of asking.
+    """The gate of one engine: one piece of work at a time, in the order of asking.
 
+    A piece of work is what must not be mixed with another in the engine's state: a whole reply,
+    a whole clause, a whole utterance. It may be acquired in one thread and released in another.
     Safe to share between threads and between event loops.
     """
 
     def __init__(self, name: str, *, patience: float = 60.0) -> None:
         self.name = name
         self.patience = patience
-        """Seconds to wait for a turn before `BackendBusyError`."""
+        """Seconds without any move of the queue before those who wait get `BackendBusyError`."""
         self._lock = threading.Lock()
         self._held = False
+        self._moves = 0  # how often the lane was handed on
         self._queue: deque[threading.Event] = deque()
 
     @property
@@ -89,13 +98,16 @@ class Lane:
                 return
             my_turn = threading.Event()
             self._queue.append(my_turn)
+            moves = self._moves
         deadline = time.monotonic() + self.patience
         try:
             while not my_turn.wait(_POLL):
                 check_cancelled()
-                if time.monotonic() > deadline:
+                if moves != self._moves:
+                    moves, deadline = self._moves, time.monotonic() + self.patience
+                elif time.monotonic() > deadline:
                     raise BackendBusyError(
-                        f"{backend} was busy for {self.patience:g} s with other conversations; "
+                        f"{backend} was busy for {self.patience:g} s with another conversation; "
                         "try again, or allow fewer at once.",
                         backend=backend,
                         retryable=True,
@@ -108,6 +120,7 @@ class Lane:
         """Hand the lane to the next in the queue."""
         with self._lock:
             if self._queue:
+                self._moves += 1
                 self._queue.popleft().set()
             else:
                 self._held = False
@@ -151,15 +164,20 @@ def cancellations() -> tuple[type[BaseException], ...]:
 
 
 async def run(
-    func: Callable[[*Ts], T], *args: *Ts, lane: Lane | None = None, backend: str = "evakit"
+    func: Callable[[*Ts], T],
+    *args: *Ts,
+    lane: Lane | None = None,
+    backend: str = "evakit",
+    is_long: bool = False,
 ) -> T:
     """Run a blocking function in a worker thread and wait for its result.
 
     Cancelling waits for the function to return: a thread cannot be stopped, and one left
-    behind would keep the device busy while the next turn starts.
+    behind would keep the device busy while the next turn starts. Work that `is_long` may take
+    minutes; other work never waits for a thread because of it. It must not call `run` itself.
 
     Raises:
-        BackendBusyError: the lane did not become free in time.
+        BackendBusyError: the lane's queue did not move in time.
 
     """
 
@@ -169,12 +187,17 @@ async def run(
         with lane.hold(backend):
             return func(*args)
 
+    sort = _long if is_long else _short if lane is None else _queued
+    return await to_thread.run_sync(work, limiter=_limiter(sort))
+
+
+def _limiter(sort: RunVar[CapacityLimiter]) -> CapacityLimiter:
     try:
-        limiter = _limiter.get()
+        return sort.get()
     except LookupError:
         limiter = CapacityLimiter(_MAX_THREADS)
-        _limiter.set(limiter)
-    return await to_thread.run_sync(work, limiter=limiter)
+        sort.set(limiter)
+        return limiter
 
 
 def within(seconds: float, func: Callable[[], T]) -> T:
@@ -212,9 +235,11 @@ _DONE: Final[Any] = object()
 
 
 class ThreadIterator(Generic[T]):
-    """A blocking iterator as an async one: each item is made in a worker thread, in the lane.
+    """A blocking iterator as an async one: each item is made in a worker thread, one hop an item.
 
-    Use as an async context manager; leaving it closes the iterator, in a worker thread too.
+    The lane is held from the first hop until the iterator is at its end, fails or is closed, so
+    that nobody else is served in the middle. Use as an async context manager: leaving it closes
+    the iterator, in a worker thread too, and waits for nobody but a hop that is under way.
     """
 
     def __init__(
@@ -224,6 +249,8 @@ class ThreadIterator(Generic[T]):
         self._lane = lane
         self._backend = backend
         self._iterator: Iterator[T] | None = None
+        self._is_over = False
+        self._in_hop = threading.Lock()  # a hop may still run while another task closes
 
     async def __aenter__(self) -> Self:
         return self
@@ -234,21 +261,73 @@ class ThreadIterator(Generic[T]):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        close = getattr(self._iterator, "close", None)
-        if close is not None:
+        if not self._is_over:
             with anyio.CancelScope(shield=True):
-                await run(close, lane=self._lane, backend=self._backend)
+                await run(self._close)
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> T:
-        item = await run(self._next, lane=self._lane, backend=self._backend)
+        if self._is_over:
+            raise StopAsyncIteration
+        if self._iterator is not None:
+            item = await run(self._next)
+        elif self._lane is None:
+            item = await run(self._first)
+        else:
+            # Without `lane=`, which would release it when the hop ends.
+            item = await to_thread.run_sync(self._first, limiter=_limiter(_queued))
         if item is _DONE:
             raise StopAsyncIteration
         return item
 
-    def _next(self) -> T:
-        if self._iterator is None:
-            self._iterator = iter(self._start())
-        return next(self._iterator, _DONE)
+    def _first(self) -> T | Any:  # `_DONE` is no T
+        if self._lane is not None:
+            self._lane.acquire(self._backend)
+        with self._in_hop:
+            if self._is_over:  # it was closed while it waited for the lane, which is let go
+                self._release()
+                return _DONE
+            try:
+                self._iterator = iter(self._start())
+            except BaseException:
+                self._is_over = True
+                self._release()
+                raise
+        return self._next()
+
+    def _next(self) -> T | Any:
+        with self._in_hop:
+            if self._is_over or self._iterator is None:
+                return _DONE
+            try:
+                item = next(self._iterator, _DONE)
+            except BaseException:
+                self._end(self._iterator)
+                raise
+            if item is _DONE:
+                self._end(self._iterator)
+            return item
+
+    def _close(self) -> None:
+        with self._in_hop:
+            if self._is_over:
+                return
+            if self._iterator is None:
+                self._is_over = True
+            else:
+                self._end(self._iterator)
+
+    def _end(self, iterator: Iterator[T]) -> None:
+        self._is_over = True
+        try:
+            close = getattr(iterator, "close", None)
+            if close is not None:
+                close()
+        finally:
+            self._release()
+
+    def _release(self) -> None:
+        if self._lane is not None:
+            self._lane.release()

@@ -171,10 +171,10 @@ class AsyncTurn:
                 self._complete = True
                 # Observers are told at the end of the block, when it is known what was played.
                 await self._send.send(TurnFinished(self._sum_up(played=None)))
-        except Exception as error:  # noqa: BLE001 (raised from __anext__)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 (raised from __anext__)
             self._fail(error)
         except BaseExceptionGroup as group:  # on trio, a failure beside the cancellation
-            failures, rest = group.split(Exception)
+            failures, rest = group.split((Exception, SystemExit))
             if failures is not None:
                 self._fail(failures)
             if rest is not None:

@@ -6,9 +6,8 @@ What may not live here: anything that is true of one kind only.
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import ClassVar
 
 from attrs import field, frozen
@@ -19,6 +18,25 @@ from ..devices.device import CPU, REMOTE
 from ..models import Model
 
 __all__ = ["Backend", "BlockingBackend", "Capabilities", "LoadContext"]
+
+
+@frozen(eq=False, repr=False)
+class _Folders(Mapping[str, Path]):
+    """Folders by model: as good as a dict to read and to pickle; nothing in it can be set."""
+
+    _folders: Mapping[str, Path] = field(converter=lambda folders: dict(folders))
+
+    def __getitem__(self, name: str) -> Path:
+        return self._folders[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._folders)
+
+    def __len__(self) -> int:
+        return len(self._folders)
+
+    def __repr__(self) -> str:
+        return repr(self._folders)
 
 
 def _names(names: Iterable[str]) -> frozenset[str]:
@@ -32,7 +50,9 @@ class Capabilities:
     devices: frozenset[str] = field(default=frozenset({"cpu"}), converter=_names)
     """Where it can run: `cpu`, `cuda`; `{"remote"}` for a service elsewhere."""
     serves_many_at_once: bool = False
-    """Its engine takes several calls at a time, so calls need not queue for it."""
+    """Its engine takes several calls at a time. Where not, a `Blocking...` base serves one whole
+    reply (LLM), clause (TTS) or utterance (STT) after the other, and nothing in between, so an
+    engine may keep the state of the one at work; an ABC without such a base sees to it itself."""
     has_side_effects: bool = False
     """A call does more than compute; it is never made for a reply that may be dropped."""
 
@@ -45,7 +65,7 @@ class LoadContext:
     """The exact device; never `auto`."""
     threads: int | None = None
     """How many CPU threads it may use; None leaves it to the backend."""
-    models: Mapping[str, Path] = field(default=MappingProxyType({}))
+    models: Mapping[str, Path] = field(default={}, converter=_Folders)
     """For each model that the backend named in `models()`: the folder with its checked files."""
     offline: bool = False
     """Nothing may be fetched."""
@@ -113,7 +133,8 @@ class BlockingBackend(Backend):
 
     async def load(self, context: LoadContext) -> None:
         """Run `load_model` in a worker thread."""
-        # One lane a backend: on the CPU the operating system shares out the cores.
+        # One lane a backend, for its engine's state: the cores of a CPU, or what a GPU can do at
+        # a time, are shared out by the operating system and the driver.
         self._lane = None if self.capabilities.serves_many_at_once else _threads.Lane(self.name)
         await _threads.run(self.load_model, context, lane=self._lane, backend=self.name)
 

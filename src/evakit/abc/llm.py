@@ -5,6 +5,7 @@ What may not live here: history, prompts, clauses, running tools.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from types import TracebackType
@@ -16,7 +17,6 @@ from attrs import field, frozen
 
 from .. import _threads
 from ..chat import Message, Role
-from ..errors import BackendBusyError
 from .backend import Backend, BlockingBackend
 
 __all__ = [
@@ -121,7 +121,7 @@ class LLM(Backend):
 
     @abstractmethod
     def reply(self, request: LLMRequest) -> LLMStream:
-        """Start a reply. Several may be generated at once."""
+        """Start a reply. Several may be asked for at once."""
 
     async def prefill(self, request: LLMRequest) -> None:
         """Read a prompt early, so that the reply to it starts sooner. May do nothing."""
@@ -136,6 +136,9 @@ class CallbackLLM(BlockingBackend, LLM):
     @abstractmethod
     def generate(self, request: LLMRequest, emit: Emit) -> None:
         """Call `emit` with each piece; when it returns True, stop. In a worker thread.
+
+        Called for one reply after the other, unless the capabilities say that it
+        `serves_many_at_once`. `emit` does not wait for whoever reads the reply.
 
         Raises:
             ContextTooLongError: one message alone exceeds what the model can read.
@@ -182,14 +185,17 @@ class BlockingLLM(CallbackLLM):
 
 
 class _CallbackStream(LLMStream):
-    """Carries pieces from `generate`, in its thread, to the event loop, a few at a time."""
+    """Carries pieces from `generate`, in its thread, to the event loop."""
 
     def __init__(self, backend: CallbackLLM, request: LLMRequest) -> None:
         self._backend = backend
         self._request = request
 
     async def __aenter__(self) -> Self:
-        self._send, self._receive = anyio.create_memory_object_stream[LLMChunk](16)
+        # Unbounded: a whole reply is some hundred pieces, at most `max_tokens` or what the model
+        # can hold. With a bound the engine, its lane and its thread would wait for a slow reader,
+        # who may be waiting for a thread or for that very engine.
+        self._send, self._receive = anyio.create_memory_object_stream[LLMChunk](math.inf)
         self._failure: Exception | None = None
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
@@ -214,62 +220,35 @@ class _CallbackStream(LLMStream):
             return await self._receive.receive()
         except anyio.EndOfStream:
             if self._failure is not None:
-                raise self._failure from None
+                raise self._failure from self._failure.__cause__
             raise StopAsyncIteration from None
 
     async def _work(self) -> None:
+        backend = self._backend
         with self._send:
             try:
-                await _threads.run(self._generate)
+                await _threads.run(
+                    backend.generate,
+                    self._request,
+                    self._emit,
+                    lane=backend._lane,
+                    backend=backend.name,
+                    is_long=True,
+                )
             except Exception as error:  # noqa: BLE001 (not swallowed: raised to whoever iterates)
                 self._failure = error
-
-    def _generate(self) -> None:
-        lane, name = self._backend._lane, self._backend.name
-        if lane is None:
-            self._backend.generate(self._request, self._emit)
-            return
-        lane.acquire(name)
-        self._holds_lane = True
-        try:
-            self._backend.generate(self._request, self._emit_between_others)
-        finally:
-            if self._holds_lane:
-                lane.release()
 
     def _emit(self, piece: LLMChunk) -> bool:
         # Engines swallow what their callback raises, so cancellation becomes a return value.
         try:
-            return from_thread.run(self._hand_over, piece)
+            _threads.check_cancelled()
+            return from_thread.run_sync(self._hand_over, piece)
         except _threads.cancellations():
             return True
 
-    async def _hand_over(self, piece: LLMChunk) -> bool:
-        # asyncio's scopes do not tell a task that starts after they were cancelled: with the
-        # buffer full and nobody reading, it would wait here for ever.
+    def _hand_over(self, piece: LLMChunk) -> bool:
+        # asyncio does not tell a function that it calls after its scope was cancelled.
         if self._tasks.cancel_scope.cancel_called:
             return True
-        try:
-            await self._send.send(piece)
-        except anyio.BrokenResourceError:
-            return True
-        return False
-
-    def _emit_between_others(self, piece: LLMChunk) -> bool:
-        """Let others use the device while a piece is handed over."""
-        lane, name = self._backend._lane, self._backend.name
-        if lane is None:
-            return self._emit(piece)
-        lane.release()
-        self._holds_lane = False
-        if self._emit(piece):
-            return True
-        try:
-            lane.acquire(name)
-        except _threads.cancellations():
-            return True
-        except BackendBusyError as error:
-            self._failure = error
-            return True
-        self._holds_lane = True
+        self._send.send_nowait(piece)
         return False

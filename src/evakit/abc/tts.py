@@ -13,7 +13,7 @@ from typing import Final, Self
 
 import anyio
 import numpy as np
-from attrs import frozen
+from attrs import evolve, frozen
 
 from .. import _threads
 from ..audio import Audio
@@ -42,14 +42,16 @@ class Speech:
 
     audio: Audio
     words: tuple[Word, ...] | None = None
-    """Where its words lie, in samples from the start of *this* chunk; None when unknown.
+    """Where its words lie, in samples from the start of *this* chunk; None when unknown, empty
+    when none ends in it.
 
     A word that is cut by the border of two chunks stands with the one in which it ends, and its
     start is negative there.
     """
     units: int = 0
     """How many of the texts written are completely spoken with the end of this chunk, which may
-    then have no samples. A backend that gives `words` need not count units."""
+    then have no samples. Count them also where there are `words`, whose number is not that of
+    the written ones: "2024" may be four. (Where none is counted, words are taken one for one.)"""
 
 
 class TTSSession(ABC):
@@ -142,10 +144,15 @@ class BlockingTTS(BlockingBackend, TTS):
     """A TTS whose engine takes a clause at a time: write `synthesize`."""
 
     @abstractmethod
-    def synthesize(self, text: str, options: TTSOptions) -> Iterable[Audio | Speech]:
-        """Return or yield the speech of one clause; in a worker thread, one hop a chunk.
+    def synthesize(
+        self, text: str, options: TTSOptions
+    ) -> Iterable[Audio | Speech] | Audio | Speech:
+        """Return the speech of one clause, or yield it in chunks; in a worker thread.
 
-        Text with nothing to say in it, such as an ellipsis, gives no audio.
+        A hop to the thread is made for each chunk, and one clause is spoken after the other,
+        unless the capabilities say that it `serves_many_at_once`. What it returns is closed
+        when it is no longer wanted. Text with nothing to say in it, such as an ellipsis, gives no
+        audio. Of a `Speech`, `units` is not looked at: it is over when the iteration is.
 
         Raises:
             SynthesisError: the engine failed.
@@ -174,6 +181,7 @@ class _Clauses(TTSSession):
         # fast LLM from running a whole book ahead of the voice.
         self._write, self._read = anyio.create_memory_object_stream[str](8)
         self._speech: _threads.ThreadIterator[Speech] | None = None
+        self._is_closed = False
 
     async def __aexit__(
         self,
@@ -181,6 +189,7 @@ class _Clauses(TTSSession):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._is_closed = True
         self._write.close()
         self._read.close()
         if self._speech is not None:
@@ -196,27 +205,37 @@ class _Clauses(TTSSession):
         self._write.close()
 
     async def __anext__(self) -> Speech:
-        while True:
-            if self._speech is None:
-                try:
-                    text = await self._read.receive()
-                except anyio.EndOfStream:
-                    raise StopAsyncIteration from None
-                self._speech = _threads.ThreadIterator(
-                    lambda text=text: self._synthesize(text),  # type: ignore[misc]
-                    lane=self._backend._lane,
-                    backend=self._backend.name,
-                )
+        if self._speech is None:
             try:
-                return await self._speech.__anext__()
-            except StopAsyncIteration:
-                self._speech = None
+                text = await self._read.receive()
+            except anyio.EndOfStream:
+                raise StopAsyncIteration from None
+            if self._is_closed:
+                raise StopAsyncIteration
+            self._speech = _threads.ThreadIterator(
+                lambda: self._synthesize(text),
+                lane=self._backend._lane,
+                backend=self._backend.name,
+            )
+        try:
+            return await self._speech.__anext__()
+        except StopAsyncIteration:
+            self._speech = None
+            return _CLAUSE_OVER
 
     def _synthesize(self, text: str) -> Iterator[Speech]:
-        """Yield each chunk as it is made, and then, without samples, that the clause is over."""
-        for piece in self._backend.synthesize(text, self._options):
-            yield piece if isinstance(piece, Speech) else Speech(piece)
-        yield _CLAUSE_OVER
+        """Yield each chunk as it is made; in a worker thread."""
+        made = self._backend.synthesize(text, self._options)
+        if isinstance(made, Audio | Speech):
+            made = (made,)
+        try:
+            for piece in made:
+                # `_CLAUSE_OVER` counts the clause.
+                yield evolve(piece, units=0) if isinstance(piece, Speech) else Speech(piece)
+        finally:
+            close = getattr(made, "close", None)
+            if close is not None:
+                close()
 
 
 # Audio of no length has a rate too, which then means nothing.

@@ -7,6 +7,8 @@ makes utterances of those probabilities, and thresholds.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from types import TracebackType
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +21,18 @@ __all__ = ["VAD", "BlockingVAD", "BlockingVADSession", "VADSession"]
 
 
 class VADSession(ABC):
-    """One stream of audio, frame by frame."""
+    """One stream of audio, frame by frame. Use as an async context manager."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Give the session's state back; does nothing unless overridden."""
 
     @abstractmethod
     async def probability(self, frame: npt.NDArray[np.float32]) -> float:
@@ -58,8 +71,9 @@ class BlockingVADSession(ABC):
 class BlockingVAD(BlockingBackend, VAD):
     """A VAD whose engine blocks: write `start`."""
 
-    answers_within_a_millisecond: bool = True
-    """It is called on the event loop: a hop to a thread would cost more than the answer."""
+    answers_within_a_millisecond: bool = False
+    """Say True of an engine so fast that a hop to a thread would cost more than its answer: it
+    is then called on the event loop, which a slower one would hold up."""
 
     @abstractmethod
     def start(self) -> BlockingVADSession:

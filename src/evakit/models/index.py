@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -129,6 +130,15 @@ class Index:
 def _run(arguments: tuple[str, ...], tick: Callable[[], None]) -> tuple[int, str, str]:
     if not sys.executable:
         raise SourceError("this program cannot start Python to ask pip")
+    # What pip leaves in its temporary folder when it is killed goes with the folder.
+    with tempfile.TemporaryDirectory(prefix="evakit-pip-", ignore_cleanup_errors=True) as folder:
+        return _run_in(folder, arguments, tick)
+
+
+def _run_in(
+    folder: str, arguments: tuple[str, ...], tick: Callable[[], None]
+) -> tuple[int, str, str]:
+    temporary = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), folder)
     try:
         # -P: a file pip.py in the current folder is not pip.
         process = subprocess.Popen(  # noqa: S603  # our own Python, no shell, a fixed command
@@ -136,7 +146,7 @@ def _run(arguments: tuple[str, ...], tick: Callable[[], None]) -> tuple[int, str
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, **_SETTINGS},
+            env={**os.environ, **_SETTINGS, **temporary},
             text=True,
             encoding="utf-8",
             errors="replace",

@@ -295,9 +295,9 @@ class TTSConformance(_Conformance):
         assert len({audio.sample_rate for audio in chunks}) == 1
 
     async def test_texts_are_counted_or_their_words_timed(self, loaded: TTS) -> None:
+        # Words do not stand in for the count: there may be more or fewer of them than written.
         chunks = await self.speak(loaded, *self.texts)
-        if all(chunk.words is None for chunk in chunks):
-            assert sum(chunk.units for chunk in chunks) == len(self.texts)
+        assert sum(chunk.units for chunk in chunks) == len(self.texts)
 
     async def test_words_are_in_order_and_end_inside_their_chunk(self, loaded: TTS) -> None:
         for chunk in await self.speak(loaded, *self.texts):
@@ -324,8 +324,8 @@ class VADConformance(_Conformance):
 
     async def judge(self, vad: VAD, audio: Audio) -> list[float]:
         """Return the probability of each frame of a stream."""
-        session = vad.open()
-        return [await session.probability(frame) for frame in audio.frames(vad.frame_size)]
+        async with vad.open() as session:
+            return [await session.probability(frame) for frame in audio.frames(vad.frame_size)]
 
     async def use(self, backend: VAD) -> object:
         return await self.judge(backend, _noise(0.5, backend.sample_rate))
@@ -339,8 +339,9 @@ class VADConformance(_Conformance):
 
     async def test_a_frame_of_another_size_is_refused(self, loaded: VAD) -> None:
         for size in (0, loaded.frame_size - 1, loaded.frame_size + 1):
-            with pytest.raises(AudioFormatError):
-                await loaded.open().probability(np.zeros(size, np.float32))
+            async with loaded.open() as session:
+                with pytest.raises(AudioFormatError):
+                    await session.probability(np.zeros(size, np.float32))
 
     async def test_a_stream_starts_afresh(self, loaded: VAD) -> None:
         first = await self.use(loaded)

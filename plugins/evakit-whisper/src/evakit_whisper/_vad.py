@@ -24,6 +24,7 @@ class SileroVAD(BlockingVAD):
     model_name = "silero-vad-v6"
     sample_rate = 16_000
     frame_size = FRAME
+    answers_within_a_millisecond = True
 
     def __init__(self) -> None:
         self._silero: Silero | None = None
