@@ -77,6 +77,22 @@ def test_a_lane_that_stays_busy_is_an_error_that_may_be_tried_again():
         assert lane.waiting == 0
 
 
+def test_patience_starts_afresh_whenever_the_queue_moves():
+    lane, served = Lane("cpu", patience=0.3), []
+
+    def work(number):
+        with lane.hold("whisper"):
+            threading.Event().wait(0.05)
+            served.append(number)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert sorted(served) == list(range(10))  # the last waited longer than anyone's patience
+
+
 def test_a_lane_is_given_back_when_the_work_fails():
     lane = Lane("cpu", patience=0.05)
     with pytest.raises(ZeroDivisionError), lane.hold("whisper"):
@@ -227,6 +243,24 @@ async def test_waiting_for_a_lane_does_not_use_up_the_hosts_own_threads(anyio_ba
     assert borrowed == 0
 
 
+async def test_long_work_never_keeps_other_work_waiting_for_a_thread(anyio_backend):
+    go_on, started = threading.Event(), []
+
+    def work():
+        started.append(1)
+        go_on.wait(5)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(70):
+            tasks.start_soon(lambda: _threads.run(work, is_long=True))
+        await eventually(lambda: len(started) == 64)
+        with anyio.move_on_after(5):
+            assert await _threads.run(lambda: "done") == "done"
+            assert await _threads.run(lambda: "done", lane=Lane("cpu")) == "done"
+        go_on.set()
+    assert len(started) == 70
+
+
 def test_two_event_loops_share_one_lane_and_both_finish():
     lane, order, failures = Lane("cpu", patience=20), [], []
 
@@ -280,7 +314,8 @@ async def test_items_come_in_order_and_only_when_asked_for(anyio_backend):
         async for number in iterator:
             items.append(number)
             assert numbers.made == items
-            assert not lane._held  # others may use the device between two items
+            assert lane._held  # nobody else is served in the middle
+        assert not lane._held
     assert items == [0, 1, 2, 3, 4]
 
 
@@ -330,3 +365,115 @@ async def test_an_error_in_the_middle_reaches_whoever_iterates(anyio_backend):
 async def test_plain_iterables_do_as_well(anyio_backend):
     async with ThreadIterator(lambda: [1, 2], lane=None, backend="piper") as iterator:
         assert [number async for number in iterator] == [1, 2]
+
+
+async def test_whoever_holds_the_lane_never_waits_for_a_thread_of_those_who_want_it(anyio_backend):
+    lane, items = Lane("cpu"), []
+
+    async def consume():
+        async with ThreadIterator(lambda: iter([1, 2]), lane=lane, backend="piper") as iterator:
+            items.extend([number async for number in iterator])
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            async with ThreadIterator(Numbers(), lane=lane, backend="piper") as iterator:
+                assert await anext(iterator) == 0
+                for _ in range(80):
+                    tasks.start_soon(consume)
+                await eventually(lambda: lane.waiting == 64)
+                assert [number async for number in iterator] == [1, 2, 3, 4]
+    assert items == [1, 2] * 80  # each of them whole
+    assert not lane._held
+
+
+async def test_closing_waits_for_nobody_in_the_queue(anyio_backend):
+    lane, numbers, served = Lane("cpu"), Numbers(), []
+    async with anyio.create_task_group() as tasks:
+        async with ThreadIterator(numbers, lane=lane, backend="piper") as iterator:
+            await anext(iterator)
+            tasks.start_soon(lambda: _threads.run(served.append, numbers, lane=lane))
+            await eventually(lambda: lane.waiting == 1)
+        assert numbers.closed_in is not None
+        await eventually(lambda: served)
+    assert not lane._held
+
+
+async def test_an_iterator_that_waits_for_the_lane_is_cancelled_at_once(anyio_backend):
+    lane, numbers = Lane("cpu"), Numbers()
+    lane.acquire("first")
+    async with anyio.create_task_group() as tasks:
+
+        async def consume():
+            async with ThreadIterator(numbers, lane=lane, backend="piper") as iterator:
+                await anext(iterator)
+
+        tasks.start_soon(consume)
+        await eventually(lambda: lane.waiting == 1)
+        tasks.cancel_scope.cancel()
+    assert lane.waiting == 0
+    assert numbers.made == []
+    lane.release()
+    assert not lane._held
+
+
+@pytest.mark.parametrize("hop", [1, 2, 3])
+async def test_cancelling_inside_a_hop_gives_the_lane_back(anyio_backend, hop):
+    lane, inside, go_on, closed = Lane("cpu"), [], threading.Event(), []
+
+    def work():
+        try:
+            for number in range(5):
+                inside.append(number)
+                if number + 1 == hop:
+                    go_on.wait(5)
+                yield number
+        finally:
+            closed.append(lane._held)
+
+    async with anyio.create_task_group() as tasks:
+
+        async def consume():
+            async with ThreadIterator(work, lane=lane, backend="piper") as iterator:
+                async for _ in iterator:
+                    pass
+
+        tasks.start_soon(consume)
+        await eventually(lambda: len(inside) == hop)
+        tasks.cancel_scope.cancel()
+        go_on.set()
+    assert len(inside) == hop
+    assert closed == [True]  # nobody else was served before it was closed
+    assert not lane._held
+
+
+async def test_closing_by_another_task_waits_for_the_hop_under_way(anyio_backend):
+    lane, inside, go_on, got = Lane("cpu"), threading.Event(), threading.Event(), []
+
+    def work():
+        yield 0
+        inside.set()
+        go_on.wait(5)
+        yield 1
+
+    async with anyio.create_task_group() as tasks:
+        async with ThreadIterator(work, lane=lane, backend="piper") as iterator:
+
+            async def consume():
+                got.extend([number async for number in iterator])
+
+            tasks.start_soon(consume)
+            await eventually(inside.is_set)
+            tasks.start_soon(_threads.run, go_on.set)
+        assert not lane._held
+    assert got == [0, 1]
+
+
+async def test_a_failure_while_starting_gives_the_lane_back(anyio_backend):
+    lane = Lane("cpu")
+    async with ThreadIterator(lambda: 1 / 0, lane=lane, backend="piper") as iterator:
+        with pytest.raises(ZeroDivisionError):
+            await anext(iterator)
+        assert not lane._held
+        with pytest.raises(StopAsyncIteration):
+            await anext(iterator)
+    assert not lane._held

@@ -23,19 +23,12 @@ _CHARACTERS_PER_SECOND: Final = 14.0
 class _Span:
     """The audio of some clauses, up to the chunk with which they are over."""
 
-    clauses: list[Clause]
+    clauses: slice
+    """Which of those that were written."""
     start: int
     end: int
     words: list[tuple[str, int]]
     """The words spoken of these clauses, each with the sample at which it ends."""
-
-    @property
-    def text(self) -> str:
-        return " ".join(clause.text for clause in self.clauses)
-
-    @property
-    def written(self) -> str:
-        return "".join(clause.written for clause in self.clauses)
 
 
 @define
@@ -46,7 +39,7 @@ class Playout:
     is being spoken: there may be more or fewer of them than were written.
     """
 
-    samples: int = 0
+    samples: int = field(default=0, init=False)
     """All samples that came out so far."""
     _clauses: list[Clause] = field(factory=list)
     _spans: list[_Span] = field(factory=list)
@@ -72,24 +65,28 @@ class Playout:
             self._close_span(speech.units)
 
     def _close_span(self, units: int) -> None:
-        first = self._clauses_over
-        clauses = self._clauses[first : first + units]
-        span = _Span(clauses, self._span_end, self.samples, self._words)
+        stop = self._clauses_over + units
+        clauses, words = slice(self._clauses_over, stop), self._words
         # The chunk may hold the beginning of the next clause too.
-        ahead = self._clauses[first + units : first + units + 1]
-        more = len(span.words) - len(span.text.split())
-        count = _ahead([text for text, _ in span.words], ahead[0].text, more) if ahead else 0
-        split = len(span.words) - count
-        span.words, self._words = span.words[:split], span.words[split:]
-        self._spans.append(span)
+        count = 0
+        for following in self._clauses[stop : stop + 1]:
+            too_many = len(words) - len(self._text(clauses).split())
+            count = _count_ahead([text for text, _ in words], following.text, too_many)
+        split = len(words) - count
+        self._spans.append(_Span(clauses, self._spans_end, self.samples, words[:split]))
+        self._words = words[split:]
 
     @property
-    def _span_end(self) -> int:
+    def _spans_end(self) -> int:
         return self._spans[-1].end if self._spans else 0
 
     @property
     def _clauses_over(self) -> int:
-        return sum(len(span.clauses) for span in self._spans)
+        stop: int = self._spans[-1].clauses.stop if self._spans else 0
+        return stop
+
+    def _text(self, clauses: slice) -> str:
+        return " ".join(clause.text for clause in self._clauses[clauses])
 
     def heard(self, played: int) -> str:
         """Return the beginning of the reply that the first `played` samples say.
@@ -97,24 +94,27 @@ class Playout:
         In the middle of a clause it ends after a whole word.
         """
         heard = ""
-        for index, span in enumerate(self._spans):
-            following = self._spans[index + 1].words if index + 1 < len(self._spans) else self._words
+        words_after = [span.words for span in self._spans[1:]] + [self._words]
+        for span, after in zip(self._spans, words_after, strict=False):
             # Where the next clause begins in the same chunk, this one is over before the chunk is.
-            is_shared = bool(span.words and following) and following[0][1] <= span.end
+            is_shared = span.words and after and after[0][1] <= span.end
             if played < (span.words[-1][1] if is_shared else span.end):
                 return heard + self._part_of_span(span, played)
-            heard += span.written
+            heard += "".join(clause.written for clause in self._clauses[span.clauses])
         return heard + self._part_of_rest(played)
 
     def _part_of_span(self, span: _Span, played: int) -> str:
-        if not span.words:
-            return _part(span.text + " ", (played - span.start) / (span.end - span.start))
-        words = span.text.split()
-        spoken = sum(end <= played for _, end in span.words)
-        return " ".join(words[: spoken * len(words) // len(span.words)])
+        text = self._text(span.clauses)
+        if span.words:
+            words = text.split()
+            spoken = sum(end <= played for _, end in span.words)
+            return " ".join(words[: spoken * len(words) // len(span.words)])
+        if played <= span.start:
+            return ""
+        return _part(text + " ", (played - span.start) / (span.end - span.start))
 
     def _part_of_rest(self, played: int) -> str:
-        """Return what was heard of the clauses that are not over, of whose length little is known."""
+        """Return what was heard of the clauses that are not over."""
         rest = self._clauses[self._clauses_over :]
         if not rest:
             return ""
@@ -122,17 +122,17 @@ class Playout:
             count = sum(end <= played for _, end in self._words)
             # Where clauses are counted, all of these words are of the first.
             return _first_words(rest[:1] if self._spans else rest, count)
-        start = self._span_end
+        start = self._spans_end
         if played <= start:
             return ""
         text = rest[0].text
-        known = sum(len(clause.text) for span in self._spans for clause in span.clauses)
+        known = sum(len(clause.text) for clause in self._clauses[: self._clauses_over])
         pace = start / known if known and start else self._sample_rate / _CHARACTERS_PER_SECOND
         return _part(text, (played - start) / max(len(text) * pace, self.samples - start, 1))
 
 
-def _ahead(spoken: list[str], text: str, most: int) -> int:
-    """Count how many of the last words, `most` of them, are those that `text` begins with."""
+def _count_ahead(spoken: list[str], text: str, most: int) -> int:
+    """Return how many of the last words, at most `most`, are those that `text` begins with."""
     begins = [_letters(word) for word in text.split()]
     ends = [_letters(word) for word in spoken]
     for count in range(min(most, len(begins)), 0, -1):

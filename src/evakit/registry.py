@@ -87,8 +87,10 @@ class BackendSpec:
     """Unique for its kind."""
     factory: Callable[..., Backend]
     """Called with `model=` (a str, when one is named) and the user's options as keywords."""
-    capabilities: Capabilities = field(factory=Capabilities)
+    capabilities: Capabilities = field()
+    """What it can do, for `evakit plugins`; by default what a `factory` that is a class says."""
     voices: tuple[Voice, ...] = field(default=(), converter=tuple[Voice, ...])
+    """The voices that a TTS is known to have, for whoever lists them without making it."""
     models: tuple[Model, ...] = field(default=(), converter=tuple[Model, ...])
     """The models that it can name beforehand; listed by `evakit models`."""
     requires: tuple[str, ...] = field(default=(), converter=tuple[str, ...])
@@ -98,6 +100,11 @@ class BackendSpec:
     """The installed distribution that it comes with; filled in at discovery."""
     version: str | None = None
     """That distribution's version; filled in at discovery."""
+
+    @capabilities.default
+    def _of_the_class(self) -> Capabilities:
+        stated = getattr(self.factory, "capabilities", None)
+        return stated if isinstance(stated, Capabilities) else Capabilities()
 
     @kind.validator
     def _known_kind(self, _attribute: object, value: str) -> None:

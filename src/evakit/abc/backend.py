@@ -20,11 +20,15 @@ from ..models import Model
 __all__ = ["Backend", "BlockingBackend", "Capabilities", "LoadContext"]
 
 
+def _copy(folders: Mapping[str, Path]) -> Mapping[str, Path]:
+    return dict(folders)
+
+
 @frozen(eq=False, repr=False)
 class _Folders(Mapping[str, Path]):
     """Folders by model: as good as a dict to read and to pickle; nothing in it can be set."""
 
-    _folders: Mapping[str, Path] = field(converter=lambda folders: dict(folders))
+    _folders: Mapping[str, Path] = field(converter=_copy)
 
     def __getitem__(self, name: str) -> Path:
         return self._folders[name]

@@ -6,15 +6,18 @@ What may not live here: the turn itself.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, TypeVar
 
 import anyio
 import click
+from rich.text import Text
 
+from .. import _threads
 from ..audio import Audio
-from ..conversation import AsyncConversation
+from ..conversation import _LONGEST_INPUT, AsyncConversation
 from ..events import Reply, TokenGenerated, TranscriptReady
 from ..timings import TurnTimings
 from .console import err, fetch_bars, json_option, out, print_json, print_table
@@ -88,7 +91,7 @@ def demo(output: Path, as_json: bool, **choices: str | None) -> int:
     """
     with as_file(files(__package__) / "question.wav") as question:
         if not as_json:
-            err.print(f"The question: {question}")
+            err.print(f"The question: {question}", soft_wrap=True)
             play(Audio.load(question))
         status = anyio.run(_ask, question, output, as_json, choices)
     if status == 0 and not as_json and not play(Audio.load(output)):
@@ -99,19 +102,22 @@ def demo(output: Path, as_json: bool, **choices: str | None) -> int:
 async def _ask(question: Path, output: Path, as_json: bool, choices: dict[str, str | None]) -> int:
     with fetch_bars() as progress:
         conversation = AsyncConversation(progress=progress, **choices)  # type: ignore[arg-type]
+        # Before the models, so that nothing is fetched for a question that cannot be heard.
+        said = await _threads.run(partial(Audio.load, max_duration=_LONGEST_INPUT), question)
         await conversation.load()
     async with conversation:
         shown = False
-        async with conversation.turn(question) as turn:
+        async with conversation.turn(said) as turn:
             async for event in turn:
                 if as_json:
                     continue
                 match event:
                     case TranscriptReady(transcript):
-                        out.print(f"[bold]Heard:[/] {transcript.text or '(nothing)'}", markup=True)
+                        out.print(_label("Heard:"), transcript.text or "(nothing)")
                     case TokenGenerated(text):
-                        out.print("" if shown else "[bold]Reply:[/] ", end="")
-                        out.print(text if shown else text.lstrip(), end="", markup=False)
+                        if not shown:
+                            out.print(_label("Reply:"), end=" ")
+                        out.print(text if shown else text.lstrip(), end="")
                         shown = True
                     case _:
                         pass
@@ -119,20 +125,24 @@ async def _ask(question: Path, output: Path, as_json: bool, choices: dict[str, s
             out.print()
         reply = turn.reply
         if reply.audio is not None:
-            await anyio.to_thread.run_sync(reply.audio.save, output)
-        _report(reply, conversation, question, output, as_json)
+            await _threads.run(reply.audio.save, output)
+        _report(reply, conversation, said, output, as_json)
     if not reply.heard:
         err.print(
             f"Nothing was heard in {question}: it holds no speech; record it again, closer to "
             "the microphone.",
-            markup=False,
+            soft_wrap=True,
         )
         return 1
     return 0
 
 
+def _label(text: str) -> Text:
+    return Text(text, style="bold")
+
+
 def _report(
-    reply: Reply, conversation: AsyncConversation, question: Path, output: Path, as_json: bool
+    reply: Reply, conversation: AsyncConversation, said: Audio, output: Path, as_json: bool
 ) -> None:
     backends = conversation.backends
     if as_json:
@@ -142,7 +152,7 @@ def _report(
                 "language": reply.transcript.language if reply.transcript else None,
                 "reply": reply.text,
                 "audio": None if reply.audio is None else str(output),
-                "input_s": round(Audio.load(question).duration, 3),
+                "input_s": round(said.duration, 3),
                 "timings": _timings(reply.timings),
                 "backends": {
                     stage: {"name": b.name, "model": b.model, "device": b.device}
@@ -171,7 +181,7 @@ def _report(
     print_table(("stage", "backend", "runs on", "from the end of the question"), rows)
     out.print(f"All of it after {_seconds(timings.total_delay)}.")
     if reply.audio is not None:
-        out.print(f"{reply.audio.duration:.1f} s of speech are in {output}", markup=False)
+        out.print(f"{reply.audio.duration:.1f} s of speech are in {output}", soft_wrap=True)
 
 
 def _timings(timings: TurnTimings) -> dict[str, float | None]:

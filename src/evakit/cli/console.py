@@ -24,13 +24,16 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from ..models import Progress as FetchProgress
 
 __all__ = ["err", "fetch_bars", "json_option", "out", "print_json", "print_table", "working"]
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+# Texts are data: what was heard may hold [brackets] and :colons:, which Rich would take for
+# its own language. What is to look special is a Text.
+out = Console(markup=False, emoji=False, highlight=False)
+err = Console(markup=False, emoji=False, highlight=False, stderr=True)
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 
@@ -55,7 +58,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 def fetch_bars() -> Generator[FetchProgress]:
     """Show a bar for each model while it is fetched; nothing when nothing is."""
     bars = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         DownloadColumn(),
         TransferSpeedColumn(),
@@ -83,5 +86,5 @@ def fetch_bars() -> Generator[FetchProgress]:
 @contextmanager
 def working(what: str) -> Generator[Callable[[str], None]]:
     """Show that something is going on; call the result to say what."""
-    with err.status(what) as status:
-        yield status.update
+    with err.status(Text(what)) as status:
+        yield lambda text: status.update(Text(text))

@@ -72,7 +72,7 @@ def list_(as_json: bool) -> None:
             for model, path in rows
         ],
     )
-    out.print(f"\nThe models are in {store.home}", markup=False, soft_wrap=True)
+    out.print(f"\nThe models are in {store.home}", soft_wrap=True)
 
 
 def _languages(model: Model) -> str:
@@ -127,6 +127,6 @@ def _done(what: str, models: list[Model], paths: list[str | None], as_json: bool
         )
         return
     for model, path in zip(models, paths, strict=True):
-        out.print(f"{model.name} {what}{f': {path}' if path else ''}", markup=False, soft_wrap=True)
+        out.print(f"{model.name} {what}{f': {path}' if path else ''}", soft_wrap=True)
     if not models:
         out.print("No model is here; fetch the starter set with: evakit models fetch")

@@ -19,8 +19,10 @@ def plugins(as_json: bool) -> None:
     """List every backend: kind, name, where it comes from, and whether it can be used."""
     registry = discover()
     rows: list[dict[str, str | bool | None]] = []
+    runs_on: list[str] = []
     for spec in registry:
         missing = spec.missing()
+        runs_on.append(", ".join(sorted(spec.capabilities.devices)))
         rows.append(
             {
                 "kind": spec.kind,
@@ -32,7 +34,8 @@ def plugins(as_json: bool) -> None:
             }
         )
     for error in registry.broken:
-        rows.append(  # noqa: PERF401 (the two lists read alike)
+        runs_on.append("-")
+        rows.append(
             {
                 "kind": None,
                 "name": None,
@@ -49,15 +52,16 @@ def plugins(as_json: bool) -> None:
         out.print("No plugin is installed; ours are evakit-whisper, -llamacpp and -piper.")
         return
     print_table(
-        ("kind", "name", "plugin", "version", "available"),
+        ("kind", "name", "plugin", "version", "runs on", "available"),
         [
             (
                 str(row["kind"] or "-"),
                 str(row["name"] or "-"),
                 str(row["distribution"] or "-"),
                 str(row["version"] or "-"),
+                devices,
                 "yes" if row["available"] else f"no: {row['reason']}",
             )
-            for row in rows
+            for row, devices in zip(rows, runs_on, strict=True)
         ],
     )

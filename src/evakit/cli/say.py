@@ -13,6 +13,7 @@ from pathlib import Path
 import anyio
 import click
 
+from .. import _threads
 from .._failures import ungrouped
 from .._speaker import Speaker
 from ..audio import AudioWriter
@@ -87,7 +88,7 @@ async def _say(
                 tasks.start_soon(_write, speaker, clauses, tell)
                 async for speech in speaker:
                     first = first or time.perf_counter() - started
-                    await anyio.to_thread.run_sync(file.write, speech.audio)
+                    await _threads.run(file.write, speech.audio)
                     duration += speech.audio.duration
         elapsed = time.perf_counter() - started
         loaded = stack.backends["tts"]
@@ -105,7 +106,6 @@ async def _say(
         out.print(
             f"{duration:.1f} s of speech are in {output} "
             f"({loaded.name} on {loaded.device}, {elapsed:.1f} s)",
-            markup=False,
             soft_wrap=True,
         )
 

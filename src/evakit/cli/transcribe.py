@@ -11,6 +11,7 @@ from pathlib import Path
 import anyio
 import click
 
+from .. import _threads
 from ..audio import Audio
 from ..errors import AudioError, BackendError
 from ..stack import Stack
@@ -51,7 +52,7 @@ async def _transcribe(
             try:
                 await _one(stack, path, as_json, many=len(paths) > 1)
             except (AudioError, BackendError) as error:
-                err.print(f"Error: {error}", markup=False, soft_wrap=True)
+                err.print(f"Error: {error}", soft_wrap=True)
                 status = 1
     return status
 
@@ -59,7 +60,7 @@ async def _transcribe(
 async def _one(stack: Stack, path: Path, as_json: bool, *, many: bool) -> None:
     started = time.perf_counter()
     with working(f"Listening to {path}"):
-        audio = await anyio.to_thread.run_sync(Audio.load, path)
+        audio = await _threads.run(Audio.load, path)
         transcript = await stack.transcribe(audio)
     elapsed = time.perf_counter() - started
     if as_json:
@@ -73,8 +74,6 @@ async def _one(stack: Stack, path: Path, as_json: bool, *, many: bool) -> None:
             }
         )
     else:
-        out.print(
-            f"{path}: {transcript.text}" if many else transcript.text, markup=False, soft_wrap=True
-        )
+        out.print(f"{path}: {transcript.text}" if many else transcript.text, soft_wrap=True)
     if not transcript.text:
-        err.print(f"Nothing was heard in {path}: it holds no speech.", markup=False, soft_wrap=True)
+        err.print(f"Nothing was heard in {path}: it holds no speech.", soft_wrap=True)
