@@ -154,8 +154,13 @@ def test_a_plugin_may_have_nothing_to_offer(install, nothing):
 def test_two_plugins_of_one_name_are_both_named(install):
     install("acme-parrot", "acme_parrot", GOOD.format(name="parrot"))
     install("acme-polly", "acme_polly", GOOD.format(name="parrot"), version="0.3")
+    install("acme-other", "acme_other", GOOD.format(name="other"))
+    registry = plugins.discover()
     with pytest.raises(DuplicateBackendError) as caught:
-        plugins.discover()
+        registry.get("llm", "parrot")
+    assert registry.get("llm", "other").distribution == "acme-other"  # the rest goes on
+    assert "parrot" not in [spec.name for spec in registry]
+    assert caught.value in registry.broken
     assert "acme-parrot 1.0" in str(caught.value)
     assert "acme-polly 0.3" in str(caught.value)
     assert "both offer a llm named 'parrot'; uninstall one of them." in str(caught.value)

@@ -27,10 +27,11 @@ def discover(plugins: Iterable[object] = ()) -> Registry:
     """Return the backends of all installed plugins and of `plugins`, hook implementations given
     as objects or modules.
 
-    A plugin that cannot be imported or registered is kept as `Registry.broken`.
+    A plugin that cannot be imported or registered, and a name that two installed plugins claim,
+    are kept as `Registry.broken` and raised when they are asked for.
 
     Raises:
-        DuplicateBackendError: two plugins offer a backend of one kind under one name.
+        DuplicateBackendError: one of the given `plugins` offers what an installed one does.
         PluginLoadError: one of the given `plugins` has no hooks, or hooks that do not exist.
 
     """
@@ -74,15 +75,18 @@ def _entry_points(registry: Registry, distribution: Distribution) -> list[EntryP
 def _add_installed(registry: Registry, distribution: Distribution, entry_point: EntryPoint) -> None:
     name, version = _name(distribution), _field(distribution, "Version")
     try:
-        for spec in _backends(entry_point.load(), name):
-            registry.add(spec, distribution=name, version=version)
-    except DuplicateBackendError:
-        raise
+        specs = _backends(entry_point.load(), name)
     except (Exception, SystemExit) as error:  # noqa: BLE001 (foreign code; kept and raised on use)
         reason = (
             str(error) if isinstance(error, EvakitError) else f"{type(error).__name__}: {error}"
         )
         _keep(registry, error, name, version or "", reason.rstrip("."))
+        return
+    for spec in specs:
+        try:
+            registry.add(spec, distribution=name, version=version)
+        except DuplicateBackendError as error:  # whoever asks for that name is told
+            registry.add_disputed(spec.kind, spec.name, error)
 
 
 def _keep(registry: Registry, error: BaseException, name: str, version: str, reason: str) -> None:

@@ -157,6 +157,7 @@ class Registry:
     def __init__(self) -> None:
         self._specs: dict[tuple[str, str], BackendSpec] = {}
         self._broken: list[PluginLoadError] = []
+        self._disputed: dict[tuple[str, str], DuplicateBackendError] = {}
 
     def add(
         self, spec: BackendSpec, *, distribution: str | None = None, version: str | None = None
@@ -182,22 +183,30 @@ class Registry:
         """Keep the error of a plugin that could not be loaded, for whoever asks for it."""
         self._broken.append(error)
 
+    def add_disputed(self, kind: str, name: str, error: DuplicateBackendError) -> None:
+        """Keep the error of a name that two plugins claim, for whoever asks for it."""
+        self._disputed[kind, name] = error
+
     @property
-    def broken(self) -> tuple[PluginLoadError, ...]:
-        """Why plugins could not be loaded."""
-        return tuple(self._broken)
+    def broken(self) -> tuple[PluginLoadError | DuplicateBackendError, ...]:
+        """Why plugins could not be loaded, and which claim the same name."""
+        return (*self._broken, *self._disputed.values())
 
     def __iter__(self) -> Iterator[BackendSpec]:
-        return iter(sorted(self._specs.values(), key=lambda s: (KINDS.index(s.kind), s.name)))
+        usable = (spec for key, spec in self._specs.items() if key not in self._disputed)
+        return iter(sorted(usable, key=lambda s: (KINDS.index(s.kind), s.name)))
 
     def get(self, kind: str, name: str) -> BackendSpec:
         """Return the backend of that kind and name.
 
         Raises:
+            DuplicateBackendError: two plugins offer it.
             PluginLoadError: the plugin that may offer it could not be loaded.
             UnknownBackendError: nothing installed offers it; names what is near.
 
         """
+        if (kind, name) in self._disputed:
+            raise self._disputed[kind, name]
         spec = self._specs.get((kind, name))
         if spec is not None:
             return spec

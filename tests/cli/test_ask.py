@@ -90,7 +90,7 @@ def test_a_question_is_decoded_once_and_on_no_event_loop(
     monkeypatch.setattr(evakit.Audio, "load", classmethod(watched))
     evakit_json("ask", question, "-o", tmp_path / "reply.wav", *scripted)
 
-    assert seen == [(question, False)]
+    assert seen == [(str(question), False)]
 
 
 def test_silence_is_named_and_is_a_failure_without_a_reply(evakit_command, scripted, tmp_path):

@@ -157,6 +157,7 @@ def test_two_plugins_with_one_name_are_both_named(evakit_command, tmp_path, monk
     said = check(evakit_command("say", "Hi.", "-o", tmp_path / "s.wav", "--tts", "tone"))
     assert "evakit-second 1.0" in said
     assert "evakit-scripted 1.0" in said
+    assert evakit_command("plugins")[0] == 0  # what explains it goes on
 
 
 def test_without_network_a_missing_model_says_what_to_do(evakit_command, tmp_path, monkeypatch):

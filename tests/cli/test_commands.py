@@ -25,12 +25,12 @@ def test_transcribe_prints_one_object_a_line_with_the_path_as_given(
 ):
     monkeypatch.chdir(tmp_path)
     status, out, _ = evakit_command(
-        "transcribe", "question.wav", question, "--stt", "scripted", "--json"
+        "transcribe", "./question.wav", question, "--stt", "scripted", "--json"
     )
 
     lines = [json.loads(line) for line in out.splitlines()]
     assert status == 0
-    assert [line["path"] for line in lines] == ["question.wav", str(question)]
+    assert [line["path"] for line in lines] == ["./question.wav", str(question)]
     assert list(lines[0]) == ["path", "text", "language", "input_s", "elapsed_s"]
     assert lines[0]["text"] == "what is it"
     assert lines[0]["input_s"] == 1.0
@@ -249,3 +249,21 @@ def test_ctrl_c_ends_a_command_with_a_word_and_status_130(site, tmp_path):
     assert process.returncode == 130
     assert err.strip() == "Interrupted."
     assert not list(tmp_path.iterdir())
+
+
+def test_a_terminal_that_cannot_show_a_letter_gets_it_escaped(site, question, tmp_path):
+    named = tmp_path / "日本.wav"
+    named.write_bytes(question.read_bytes())
+    code = (
+        f"import sys; sys.path.insert(0, {str(site)!r})\n"
+        "from evakit.cli.group import run\n"
+        f"sys.exit(run(['transcribe', {str(named)!r}, '--stt', 'scripted', '--json']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        check=False,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"what is it" in done.stdout

@@ -5,6 +5,7 @@ What may not live here: the turn itself.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import partial
 from importlib.resources import as_file, files
@@ -16,8 +17,9 @@ import click
 from rich.text import Text
 
 from .. import _threads
-from ..audio import Audio
+from ..audio import Audio, AudioWriter
 from ..conversation import _LONGEST_INPUT, AsyncConversation
+from ..errors import StorageError
 from ..events import Reply, TokenGenerated, TranscriptReady
 from ..timings import TurnTimings
 from .console import err, fetch_bars, json_option, out, print_json, print_table
@@ -56,18 +58,18 @@ def _backend_options(command: F) -> F:
 
 
 @click.command()
-@click.argument("question", type=click.Path(path_type=Path))
+@click.argument("question", type=click.Path())
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=Path("reply.wav"),
+    type=click.Path(dir_okay=False),
+    default="reply.wav",
     show_default=True,
     help="Where the spoken reply goes (.wav, .mp3, .flac or .ogg).",
 )
 @_backend_options
 @json_option
-def ask(question: Path, output: Path, as_json: bool, **choices: str | None) -> int:
+def ask(question: str, output: str, as_json: bool, **choices: str | None) -> int:
     """Hear the QUESTION in an audio file, and answer it aloud."""
     return anyio.run(_ask, question, output, as_json, choices)
 
@@ -76,14 +78,14 @@ def ask(question: Path, output: Path, as_json: bool, **choices: str | None) -> i
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=Path("reply.wav"),
+    type=click.Path(dir_okay=False),
+    default="reply.wav",
     show_default=True,
     help="Where the spoken reply goes (.wav, .mp3, .flac or .ogg).",
 )
 @_backend_options
 @json_option
-def demo(output: Path, as_json: bool, **choices: str | None) -> int:
+def demo(output: str, as_json: bool, **choices: str | None) -> int:
     """Hear a question that comes with evakit, and answer it aloud.
 
     Fetches the three small models of the starter set the first time. Plays the question and
@@ -93,13 +95,14 @@ def demo(output: Path, as_json: bool, **choices: str | None) -> int:
         if not as_json:
             err.print(f"The question: {question}", soft_wrap=True)
             play(Audio.load(question))
-        status = anyio.run(_ask, question, output, as_json, choices)
+        status = anyio.run(_ask, str(question), output, as_json, choices)
     if status == 0 and not as_json and not play(Audio.load(output)):
         err.print("No speaker was found; open the file to hear the reply.")
     return status
 
 
-async def _ask(question: Path, output: Path, as_json: bool, choices: dict[str, str | None]) -> int:
+async def _ask(question: str, output: str, as_json: bool, choices: dict[str, str | None]) -> int:
+    _require_writable(output)  # before anything is fetched, loaded or said
     with fetch_bars() as progress:
         conversation = AsyncConversation(progress=progress, **choices)  # type: ignore[arg-type]
         # Before the models, so that nothing is fetched for a question that cannot be heard.
@@ -137,12 +140,22 @@ async def _ask(question: Path, output: Path, as_json: bool, choices: dict[str, s
     return 0
 
 
+def _require_writable(output: str) -> None:
+    AudioWriter(output)  # refuses an ending that names no kind of file
+    folder = Path(output).parent
+    if not os.access(folder, os.W_OK):
+        raise StorageError(
+            f"{output} cannot be written (the folder {folder} is missing or read-only); "
+            "choose another folder."
+        )
+
+
 def _label(text: str) -> Text:
     return Text(text, style="bold")
 
 
 def _report(
-    reply: Reply, conversation: AsyncConversation, said: Audio, output: Path, as_json: bool
+    reply: Reply, conversation: AsyncConversation, said: Audio, output: str, as_json: bool
 ) -> None:
     backends = conversation.backends
     if as_json:
@@ -151,7 +164,7 @@ def _report(
                 "heard": reply.heard,
                 "language": reply.transcript.language if reply.transcript else None,
                 "reply": reply.text,
-                "audio": None if reply.audio is None else str(output),
+                "audio": None if reply.audio is None else output,
                 "input_s": round(said.duration, 3),
                 "timings": _timings(reply.timings),
                 "backends": {

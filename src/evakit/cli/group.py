@@ -6,12 +6,15 @@ What may not live here: what the commands do, and how things are printed.
 from __future__ import annotations
 
 import importlib
+import io
 import logging
+import sys
 from importlib.metadata import EntryPoint, entry_points
 from typing import Final
 
 import click
 
+from .._failures import ungrouped
 from ..errors import EvakitError
 
 __all__ = ["evakit", "run"]
@@ -94,8 +97,12 @@ def run(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit status: 0, 1 for a failure, 2 for wrong usage,
     130 after Ctrl-C.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name or a word that the terminal cannot show
+            stream.reconfigure(errors="backslashreplace")
     try:
-        status = evakit.main(arguments, prog_name="evakit", standalone_mode=False)
+        with ungrouped():
+            status = evakit.main(arguments, prog_name="evakit", standalone_mode=False)
     except EvakitError as error:
         click.echo(f"Error: {error}", err=True)
         return 1

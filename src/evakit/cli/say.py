@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import anyio
 import click
@@ -31,7 +30,7 @@ __all__ = ["say"]
     "-o",
     "--output",
     required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=click.Path(dir_okay=False),
     help="Where the speech goes (.wav, .mp3, .flac or .ogg).",
 )
 @click.option("--tts", default="piper", show_default=True, metavar="NAME")
@@ -41,7 +40,7 @@ __all__ = ["say"]
 @json_option
 def say(
     text: str,
-    output: Path,
+    output: str,
     tts: str,
     voice: str | None,
     language: str | None,
@@ -56,7 +55,7 @@ def say(
 
 async def _say(
     text: str,
-    output: Path,
+    output: str,
     tts: str,
     voice: str | None,
     language: str | None,
@@ -95,7 +94,7 @@ async def _say(
     if as_json:
         print_json(
             {
-                "audio": str(output),
+                "audio": output,
                 "duration_s": round(duration, 3),
                 "first_audio_s": None if first is None else round(first, 4),
                 "elapsed_s": round(elapsed, 3),

@@ -6,7 +6,6 @@ What may not live here: the transcription itself.
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import anyio
 import click
@@ -21,15 +20,13 @@ __all__ = ["transcribe"]
 
 
 @click.command()
-@click.argument(
-    "paths", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path)
-)
+@click.argument("paths", metavar="FILE...", nargs=-1, required=True, type=click.Path())
 @click.option("--stt", default="whisper:base", show_default=True, metavar="NAME")
 @click.option("--language", metavar="TAG", help="What is spoken, such as fr. [default: detected]")
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda")
 @json_option
 def transcribe(
-    paths: tuple[Path, ...], stt: str, language: str | None, device: str, as_json: bool
+    paths: tuple[str, ...], stt: str, language: str | None, device: str, as_json: bool
 ) -> int:
     """Write down what is said in each FILE.
 
@@ -39,7 +36,7 @@ def transcribe(
 
 
 async def _transcribe(
-    paths: tuple[Path, ...], stt: str, language: str | None, device: str, as_json: bool
+    paths: tuple[str, ...], stt: str, language: str | None, device: str, as_json: bool
 ) -> int:
     status = 0
     with fetch_bars() as progress:
@@ -57,7 +54,7 @@ async def _transcribe(
     return status
 
 
-async def _one(stack: Stack, path: Path, as_json: bool, *, many: bool) -> None:
+async def _one(stack: Stack, path: str, as_json: bool, *, many: bool) -> None:
     started = time.perf_counter()
     with working(f"Listening to {path}"):
         audio = await _threads.run(Audio.load, path)
@@ -66,7 +63,7 @@ async def _one(stack: Stack, path: Path, as_json: bool, *, many: bool) -> None:
     if as_json:
         print_json(
             {
-                "path": str(path),
+                "path": path,
                 "text": transcript.text,
                 "language": transcript.language,
                 "input_s": round(audio.duration, 3),
