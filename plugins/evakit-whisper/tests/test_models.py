@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from evakit.errors import ConfigurationError, UnknownModelError
@@ -67,6 +67,7 @@ def test_an_unknown_size_names_the_nearest():
         WhisperSTT("smal")
 
 
+@example("~0")
 @given(st.text(min_size=1))
 def test_every_name_means_something_or_is_refused_with_a_sentence(name):
     try:

@@ -77,7 +77,12 @@ class Folders:
     def __init__(self, home: Path | None) -> None:
         if home is None:
             named = os.environ.get("EVAKIT_HOME")
-            home = Path(named).expanduser() if named else platformdirs.user_cache_path("evakit")
+            # Not Path.expanduser, which fails for an unknown user.
+            home = (
+                Path(os.path.expanduser(named))  # noqa: PTH111
+                if named
+                else platformdirs.user_cache_path("evakit")
+            )
         self.home = Path(home)
 
     def model(self, name: str) -> Path:

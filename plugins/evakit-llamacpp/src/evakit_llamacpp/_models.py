@@ -5,8 +5,9 @@ What may not live here: the disk (`_gguf.py` looks at files) and the engine.
 
 from __future__ import annotations
 
+import os
 import re
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Final
 
 from attrs import frozen
@@ -80,7 +81,8 @@ def choose_model(name: str) -> ModelChoice:
         listing = HubListing(on_hub["repo"], on_hub["revision"] or "main", (pattern,))
         return ModelChoice(name, path, Model(name=f"llamacpp:{name}", kind="llm", listing=listing))
     if PurePosixPath(name).suffix.lower() == ".gguf":
-        return ModelChoice(name, str(Path(name).expanduser()), None)
+        # Not Path.expanduser, which fails for an unknown user.
+        return ModelChoice(name, os.path.expanduser(name), None)  # noqa: PTH111
     raise UnknownModelError(
         f"llamacpp knows no model {name!r}; use {', '.join(known)}, the path of a .gguf file, or "
         "organisation/repository/file.gguf of the Hugging Face hub.",

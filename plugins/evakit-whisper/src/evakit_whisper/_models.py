@@ -168,13 +168,13 @@ def choose(name: str | os.PathLike[str]) -> Choice:
 
     """
     if isinstance(name, os.PathLike):
-        return Choice(os.fspath(name), folder=Path(name).expanduser())
+        return Choice(os.fspath(name), folder=_folder(os.fspath(name)))
     if name in _PINNED_BY_NAME:
         return Choice(name, model=_PINNED_BY_NAME[name])
     if name in _REPOSITORIES:
         return Choice(name, model=_listed(name, _REPOSITORIES[name], "main"))
     if name.startswith((".", "~", "/", "\\")) or re.match(_WINDOWS_DRIVE, name):
-        return Choice(name, folder=Path(name).expanduser())
+        return Choice(name, folder=_folder(name))
     hub = re.fullmatch(_HUB_ID, name)
     if hub:
         return Choice(name, model=_listed(name, hub["repo"], hub["revision"] or "main"))
@@ -197,3 +197,7 @@ def _listed(name: str, repo: str, revision: str) -> Model:
         listing=listing,
         languages=("en",) if english else (),
     )
+
+
+def _folder(name: str) -> Path:
+    return Path(os.path.expanduser(name))  # noqa: PTH111 (Path.expanduser fails for an unknown user)
