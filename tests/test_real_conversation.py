@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import signal
 import subprocess
@@ -185,6 +186,20 @@ def test_the_engines_say_nothing_on_the_terminal():
         """
     )
     assert (out, err, code) == ("", "", 0)
+
+
+@pytest.mark.timeout(60)
+def test_the_demo_is_over_eight_seconds_after_it_was_started(tmp_path):
+    reply = tmp_path / "reply.wav"
+    command = [sys.executable, "-m", "evakit", "demo", "--json", "-o", str(reply)]  # plays nothing
+    before = time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    took = time.perf_counter() - before
+
+    assert done.returncode == 0, done.stderr
+    assert "capital of France" in json.loads(done.stdout)["heard"]
+    assert evakit.Audio.load(reply).duration > 0.5
+    assert took <= 8
 
 
 INTERRUPTED = """

@@ -47,15 +47,16 @@ async def test_frame_by_frame_equals_many_at_once(vad, clips):
     assert at_once == pytest.approx(await _probabilities(vad, bonjour), abs=1e-4)
 
 
-def test_a_frame_takes_far_less_than_it_lasts(vad):
+def test_a_frame_takes_at_most_three_tenths_of_a_millisecond_back_to_back(vad):
     session = vad.start()
     frame = np.zeros(vad.frame_size, np.float32)
-    taken = []
-    for _ in range(200):
+    means = []
+    for _ in range(10):  # the best of several: others may use the cores too
         before = time.perf_counter()
-        session.probability(frame)
-        taken.append(time.perf_counter() - before)
-    assert np.median(taken) < 0.032 / 40
+        for _ in range(100):
+            session.probability(frame)
+        means.append((time.perf_counter() - before) / 100)
+    assert min(means) <= 0.0003
 
 
 def test_the_cpu_time_of_the_process_is_that_of_the_frames(vad):
