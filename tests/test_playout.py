@@ -15,11 +15,11 @@ from evakit.clauses import Clause
 RATE = 16_000
 
 
-def speech(samples, *words, units=0, timed=True):
+def speech(samples, *words, clauses=0, timed=True):
     """A chunk with words of equal length that fill it."""
     size = samples // len(words) if words else 0
     places = [Word(w, i * size, (i + 1) * size) for i, w in enumerate(words)]
-    return Speech(Audio(np.zeros(samples), RATE), tuple(places) if timed else None, units=units)
+    return Speech(Audio(np.zeros(samples), RATE), tuple(places) if timed else None, clauses=clauses)
 
 
 def playout(texts, *chunks):
@@ -32,15 +32,15 @@ def playout(texts, *chunks):
     return result
 
 
-# --- with units and words
+# --- with clauses and words
 
 
 def test_a_clause_that_is_over_was_heard_whole_however_many_words_were_spoken():
     spoken = ["in", "twenty", "twenty", "four", "we", "met"]
     played = playout(
         ["In 2024 we met.", "Then you left me."],
-        speech(6000, *spoken, units=1),
-        speech(4000, "then", "you", "left", "me", units=1),
+        speech(6000, *spoken, clauses=1),
+        speech(4000, "then", "you", "left", "me", clauses=1),
     )
     assert played.heard(6000) == "In 2024 we met. "
     assert played.heard(7000) == "In 2024 we met. Then"
@@ -49,7 +49,7 @@ def test_a_clause_that_is_over_was_heard_whole_however_many_words_were_spoken():
 
 def test_inside_a_clause_the_written_words_are_a_share_of_the_spoken_ones():
     spoken = ["in", "twenty", "twenty", "four", "we", "met"]
-    played = playout(["In 2024 we met.", "Then."], speech(6000, *spoken, units=1))
+    played = playout(["In 2024 we met.", "Then."], speech(6000, *spoken, clauses=1))
     heard = [played.heard(count * 1000) for count in range(7)]
     assert heard == ["", "", "In", "In 2024", "In 2024", "In 2024 we", "In 2024 we met. "]
 
@@ -57,14 +57,14 @@ def test_inside_a_clause_the_written_words_are_a_share_of_the_spoken_ones():
 def test_a_clause_without_words_does_not_shift_those_of_the_next():
     played = playout(
         ["One two three.", "Four five six."],
-        speech(3000, units=1, timed=False),
-        speech(3000, "Four", "five", "six", units=1),
+        speech(3000, clauses=1, timed=False),
+        speech(3000, "Four", "five", "six", clauses=1),
     )
     assert played.heard(5000) == "One two three. Four five"
 
 
 def test_no_words_are_no_reason_to_have_heard_nothing():
-    played = playout(["One two three."], speech(3000, units=1))
+    played = playout(["One two three."], speech(3000, clauses=1))
     assert played.heard(3000) == "One two three. "
     assert played.heard(1900) == "One two"
 
@@ -72,7 +72,7 @@ def test_no_words_are_no_reason_to_have_heard_nothing():
 def test_words_of_the_clause_under_way_are_never_those_of_the_one_after():
     played = playout(
         ["One.", "In 2024.", "Two three."],
-        speech(1000, "One", units=1),
+        speech(1000, "One", clauses=1),
         speech(4000, "in", "twenty", "twenty", "four"),
     )
     assert played.heard(5000) == "One. In 2024. "
@@ -81,8 +81,8 @@ def test_words_of_the_clause_under_way_are_never_those_of_the_one_after():
 def test_a_chunk_may_end_in_the_middle_of_the_next_clause():
     played = playout(
         ["Hello there.", "It is Everest."],
-        speech(3000, "Hello", "there.", "It", units=1),
-        speech(2000, "is", "Everest.", units=1),
+        speech(3000, "Hello", "there.", "It", clauses=1),
+        speech(2000, "is", "Everest.", clauses=1),
     )
     heard = [played.heard(count * 1000) for count in range(6)]
     assert heard == [
@@ -99,20 +99,20 @@ def test_a_unit_may_be_counted_by_a_chunk_without_samples():
     played = playout(
         ["One two.", "Three."],
         speech(2000, "One", "two."),
-        speech(0, units=1),
+        speech(0, clauses=1),
         speech(1000, "Three."),
     )
     assert [played.heard(n) for n in (1000, 2000, 3000)] == ["One", "One two. ", "One two. Three. "]
 
 
 def test_a_piece_with_nothing_to_say_is_no_unit_and_goes_with_the_one_before():
-    played = playout(["One."], speech(1000, units=1, timed=False))
+    played = playout(["One."], speech(1000, clauses=1, timed=False))
     played.wrote(Clause("", "..."))
     assert played.heard(1000) == "One. ..."
     assert played.heard(999) == "One."
 
 
-# --- with words alone, or units alone
+# --- with words alone, or clauses alone
 
 
 def test_where_no_clause_is_ever_counted_words_are_taken_one_for_one():
@@ -136,7 +136,7 @@ def test_where_only_clauses_are_counted_a_share_of_the_characters_was_heard():
     played = playout(
         ["One two.", "Three four.", "Five."],
         speech(4000, timed=False),
-        speech(4000, units=1, timed=False),
+        speech(4000, clauses=1, timed=False),
         speech(4000, timed=False),
     )
     assert played.heard(4000) == "One"
@@ -148,7 +148,7 @@ def test_where_only_clauses_are_counted_a_share_of_the_characters_was_heard():
 def test_nothing_was_heard_of_what_was_not_played():
     assert playout([]).heard(0) == ""
     assert playout(["One."]).heard(0) == ""
-    assert playout(["One."], speech(1000, units=1)).heard(0) == ""
+    assert playout(["One."], speech(1000, clauses=1)).heard(0) == ""
 
 
 @st.composite
@@ -163,7 +163,7 @@ def replies(draw):
             speech(draw(st.integers(0, 900)), timed=timed) for _ in range(draw(st.integers(0, 2)))
         ]
         samples = draw(st.integers(len(words), 900))
-        chunks.append(speech(samples, *words, units=int(counts), timed=timed))
+        chunks.append(speech(samples, *words, clauses=int(counts), timed=timed))
     return playout(texts, *chunks[: draw(st.integers(0, len(chunks)))]), texts
 
 
@@ -179,6 +179,6 @@ def test_whatever_comes_the_more_was_played_the_more_was_heard(reply):
         before = heard
 
 
-@pytest.mark.parametrize("units", [2, 3])
-def test_more_units_than_clauses_are_all_that_was_written(units):
-    assert playout(["One."], speech(1000, units=units)).heard(1000) == "One. "
+@pytest.mark.parametrize("clauses", [2, 3])
+def test_more_clauses_than_count_as_all_that_was_written(clauses):
+    assert playout(["One."], speech(1000, clauses=clauses)).heard(1000) == "One. "

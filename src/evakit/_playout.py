@@ -35,7 +35,7 @@ class _Span:
 class Playout:
     """Keeps the clauses that were written to a TTS beside the audio that came out.
 
-    Which clauses are over is known from `Speech.units`. Words count only inside the clause that
+    Which clauses are over is known from `Speech.clauses`. Words count only inside the clause that
     is being spoken: there may be more or fewer of them than were written.
     """
 
@@ -61,11 +61,11 @@ class Playout:
         self._has_words = self._has_words or bool(words)
         self.samples += len(speech.audio)
         self._sample_rate = speech.audio.sample_rate if len(speech.audio) else self._sample_rate
-        if speech.units:
-            self._close_span(speech.units)
+        if speech.clauses:
+            self._close_span(speech.clauses)
 
-    def _close_span(self, units: int) -> None:
-        stop = self._clauses_over + units
+    def _close_span(self, over: int) -> None:
+        stop = self._clauses_over + over
         clauses, words = slice(self._clauses_over, stop), self._words
         # The chunk may hold the beginning of the next clause too.
         count = 0

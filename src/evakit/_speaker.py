@@ -90,8 +90,8 @@ class Speaker:
             self.playout.spoke(speech)
             self._duration += speech.audio.duration
             self._peak = max(self._peak, speech.audio.peak)
-            if speech.units:
-                count = min(speech.units, len(self._unspoken))
+            if speech.clauses:
+                count = min(speech.clauses, len(self._unspoken))
                 self._check([self._unspoken.popleft() for _ in range(count)])
             if len(speech.audio):
                 return speech

@@ -58,9 +58,9 @@ async def test_speech_may_be_returned_alone_or_in_any_iterable(anyio_backend, ma
 
 
 async def test_a_clause_is_counted_once_even_if_its_author_counts_too(anyio_backend):
-    chunks = await speak(Returning(lambda: [Speech(tone(), units=1)] * 3), "One.", "Two.")
-    assert sum(chunk.units for chunk in chunks) == 2
-    assert [chunk.units for chunk in chunks] == [0, 0, 0, 1, 0, 0, 0, 1]
+    chunks = await speak(Returning(lambda: [Speech(tone(), clauses=1)] * 3), "One.", "Two.")
+    assert sum(chunk.clauses for chunk in chunks) == 2
+    assert [chunk.clauses for chunk in chunks] == [0, 0, 0, 1, 0, 0, 0, 1]
 
 
 class Stateful(BlockingTTS):
@@ -105,7 +105,7 @@ async def test_another_reply_is_spoken_between_two_clauses(anyio_backend):
     with anyio.fail_after(5):
         async with tts.open(TTSOptions()) as session:
             await session.write("0.1")
-            while not (await anext(session)).units:
+            while not (await anext(session)).clauses:
                 pass
             assert not tts._lane._held
             assert len(await speak(tts, "0.2")) == 5

@@ -52,7 +52,7 @@ class _Reply(TTSSession):
         if message["type"] == "Final":
             raise StopAsyncIteration
         audio = Audio.from_pcm(base64.b64decode(message["audio"]), RATE)
-        words, units = [], 0
+        words, clauses = [], 0
         for letter, start, end in message["alignment"]:  # in milliseconds
             if letter.isspace():
                 continue
@@ -61,10 +61,10 @@ class _Reply(TTSSession):
             word, ends_text = self._unspoken[0]
             if self._letters == len(word):
                 words.append(Word(word, self._start, end * RATE // 1000))
-                units, self._letters = units + ends_text, 0
+                clauses, self._letters = clauses + ends_text, 0
                 self._unspoken.popleft()
         self._start -= len(audio)  # of a word that goes on in the next chunk
-        return Speech(audio, words, units)
+        return Speech(audio, words, clauses)
 
     @contextmanager
     def _errors(self):

@@ -72,7 +72,7 @@ async def test_speech_comes_before_the_text_is_complete(tts, tts_service):
         await session.write("is Everest.")
         await session.end()
         rest = [speech async for speech in session]
-    assert sum(speech.units for speech in (first, *rest)) == 2
+    assert sum(speech.clauses for speech in (first, *rest)) == 2
     assert tts_service.connections[0].received == ["The tallest mountain ", "is Everest. "]
 
 
@@ -82,9 +82,9 @@ async def test_words_lie_where_they_were_spoken_also_across_chunks(tts):
     assert any(word.start < 0 for chunk in chunks for word in chunk.words)
 
 
-async def test_units_say_with_which_chunk_a_text_ends(tts):
+async def test_clauses_say_with_which_chunk_a_text_ends(tts):
     chunks = await speak(tts, "Hi.", "Yes.", "That is a longer one.")
-    assert [chunk.units for chunk in chunks] == [2, 0, 1]
+    assert [chunk.clauses for chunk in chunks] == [2, 0, 1]
 
 
 async def test_one_connection_serves_a_whole_reply(tts, tts_service):

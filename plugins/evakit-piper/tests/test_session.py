@@ -37,7 +37,7 @@ async def test_each_unit_is_counted_when_it_is_spoken(anyio_backend, tiny):
     tts = PiperTTS(str(tiny()))
     await tts.load(LoadContext())
     speech = await _speak(tts, "Hello there. How are you?", "...", "Fine.")
-    assert [(s.units, len(s.audio) > 0) for s in speech] == [
+    assert [(s.clauses, len(s.audio) > 0) for s in speech] == [
         (0, True),
         (0, True),
         (1, False),  # two sentences

@@ -48,7 +48,7 @@ class Speech:
     A word that is cut by the border of two chunks stands with the one in which it ends, and its
     start is negative there.
     """
-    units: int = 0
+    clauses: int = 0
     """How many of the texts written are completely spoken with the end of this chunk, which may
     then have no samples. Count them also where there are `words`, whose number is not that of
     the written ones: "2024" may be four. (Where none is counted, words are taken one for one.)"""
@@ -152,7 +152,7 @@ class BlockingTTS(BlockingBackend, TTS):
         A hop to the thread is made for each chunk, and one clause is spoken after the other,
         unless the capabilities say that it `serves_many_at_once`. What it returns is closed
         when it is no longer wanted. Text with nothing to say in it, such as an ellipsis, gives no
-        audio. Of a `Speech`, `units` is not looked at: it is over when the iteration is.
+        audio. Of a `Speech`, `clauses` is not looked at: it is over when the iteration is.
 
         Raises:
             SynthesisError: the engine failed.
@@ -231,7 +231,7 @@ class _Clauses(TTSSession):
         try:
             for piece in made:
                 # `_CLAUSE_OVER` counts the clause.
-                yield evolve(piece, units=0) if isinstance(piece, Speech) else Speech(piece)
+                yield evolve(piece, clauses=0) if isinstance(piece, Speech) else Speech(piece)
         finally:
             close = getattr(made, "close", None)
             if close is not None:
@@ -239,4 +239,4 @@ class _Clauses(TTSSession):
 
 
 # Audio of no length has a rate too, which then means nothing.
-_CLAUSE_OVER: Final = Speech(Audio(np.zeros(0, np.float32), 16_000), units=1)
+_CLAUSE_OVER: Final = Speech(Audio(np.zeros(0, np.float32), 16_000), clauses=1)

@@ -1,4 +1,4 @@
-"""Token text of a reply in, speakable units out: ClauseSplitter and split_clauses.
+"""Token text of a reply in, speakable clauses out: ClauseSplitter and split_clauses.
 
 Three steps: `_reader`, `_blocks` and `_markup` take off what is written but not said;
 `_sentences` knows where sentences end (sentence-stream's rules, and the abbreviations of two

@@ -297,7 +297,7 @@ class TTSConformance(_Conformance):
     async def test_texts_are_counted_or_their_words_timed(self, loaded: TTS) -> None:
         # Words do not stand in for the count: there may be more or fewer of them than written.
         chunks = await self.speak(loaded, *self.texts)
-        assert sum(chunk.units for chunk in chunks) == len(self.texts)
+        assert sum(chunk.clauses for chunk in chunks) == len(self.texts)
 
     async def test_words_are_in_order_and_end_inside_their_chunk(self, loaded: TTS) -> None:
         for chunk in await self.speak(loaded, *self.texts):

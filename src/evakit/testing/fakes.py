@@ -213,7 +213,7 @@ class _ToneSession(TTSSession):
         samples = 0.1 * np.sin(2 * np.pi * 220 * np.arange(count) / backend.sample_rate)
         words = (Word(word, 0, count),) if backend.gives_words else None
         backend.chunks_given += 1
-        return Speech(Audio(samples, backend.sample_rate), words, units=int(not self._words))
+        return Speech(Audio(samples, backend.sample_rate), words, clauses=int(not self._words))
 
 
 class EnergyVAD(VAD):
