@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evakit.chat import History, Message, Role
+from evakit.chat import History, Message, Role, ToolCall
 from evakit.errors import ConfigurationError
 from evakit.testing import strategies as make
 
@@ -67,6 +67,39 @@ def test_a_history_takes_messages_and_dictionaries_alike():
     assert mixed[0] == Message("user", "Hello")
 
 
+def test_what_openai_servers_take_is_kept_as_it_is():
+    entries = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "What time is it?", "name": "Ada"},
+        {
+            "role": "assistant",
+            "content": "",
+            "tool_calls": [
+                {"id": "1", "type": "function", "function": {"name": "now", "arguments": "{}"}}
+            ],
+        },
+        {"role": "tool", "content": "Noon.", "tool_call_id": "1"},
+        {"role": "assistant", "content": "It is noon."},
+    ]
+    assert History.from_openai(entries).to_openai() == entries
+    assert History.from_json(json.dumps(entries)).to_openai() == entries
+
+
+def test_the_forms_of_openai_that_mean_the_same_are_the_same():
+    history = History(
+        [
+            {"role": "developer", "content": [{"type": "text", "text": "Be "}, {"text": "brief."}]},
+            {
+                "role": "assistant",
+                "content": None,
+                "tool_calls": [{"id": "1", "function": {"name": "now", "arguments": "{}"}}],
+            },
+        ]
+    )
+    assert history[0] == Message("system", "Be brief.")
+    assert history[1] == Message("assistant", "", tool_calls=[ToolCall("1", "now", "{}")])
+
+
 def test_messages_do_not_change():
     with pytest.raises(AttributeError):
         Message("user", "Hello").content = "Bye"
@@ -95,8 +128,22 @@ def test_an_empty_name_is_no_name():
         (lambda: History(["Hello"]), "such as {'role': 'user', 'content': 'Hello'}, not 'Hello'."),
         (
             lambda: History.from_openai([{"role": "user", "content": [{"type": "text"}]}]),
-            "A message's content is text, not list; pass a str.",
+            "A message's content has a part that is no text ('text'); leave it out",
         ),
+        (
+            lambda: History([{"role": "user", "content": [{"type": "image_url", "image_url": 1}]}]),
+            "A message's content has a part that is no text ('image_url'); leave it out",
+        ),
+        (
+            lambda: History([{"role": "assistant", "tool_calls": ["now"]}]),
+            "A tool call is a mapping with 'id' and 'function', which has 'name' and 'arguments'",
+        ),
+        (
+            lambda: History([{"role": "assistant", "tool_calls": "now"}]),
+            "A message's tool calls are a list, not 'now'.",
+        ),
+        (lambda: ToolCall("1", "now", {}), "A tool call's arguments is text, not dict; pass a str"),
+        (lambda: Message("tool", "", tool_call_id=3), "A message's tool_call_id is text, not int"),
         (lambda: History.from_json("Hello"), "This is not a saved history (JSON: Expecting value"),
         (lambda: History.from_json("[" * 100_000), "This is not a saved history (JSON: "),
         (lambda: History.from_json('{"a": 1}'), "A saved history is a JSON array of messages"),

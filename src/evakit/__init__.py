@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ._sync import Conversation, Turn
     from ._turn import AsyncTurn
     from .audio import Audio, AudioFormat, AudioWriter
-    from .chat import History, Message, Role
+    from .chat import History, Message, Role, ToolCall
     from .clauses import Clause, ClauseSplitter, split_clauses
     from .conversation import AsyncConversation
     from .errors import EvakitError
@@ -77,6 +77,7 @@ _HOMES = {
     "Segment": "transcript",
     "Stack": "stack",
     "TokenGenerated": "events",
+    "ToolCall": "chat",
     "Transcript": "transcript",
     "TranscriptReady": "events",
     "TranscriptUpdated": "events",
@@ -119,6 +120,7 @@ __all__ = [
     "Segment",
     "Stack",
     "TokenGenerated",
+    "ToolCall",
     "Transcript",
     "TranscriptReady",
     "TranscriptUpdated",

@@ -5,11 +5,12 @@ What may not live here: loading, fetching, voices.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from attrs import field, frozen
 
+from ._functions import from_function
 from .abc import LLM, STT, TTS, VAD, Backend, TurnDetector
 from .devices import Device, choose_device
 from .errors import BackendUnavailableError, ConfigurationError
@@ -28,19 +29,24 @@ _KINDS: Final[dict[str, type[Backend]]] = {
 
 @frozen
 class BackendChoice:
-    """A backend by name, with options; made by `backend`."""
+    """A backend by name or as a function, with options; made by `backend`."""
 
-    name: str
+    name: str | Callable[..., Any]
     options: Mapping[str, Any] = field(factory=dict)
 
 
-def backend(name: str, **options: Any) -> BackendChoice:
-    """Name a backend and set its options: `backend("piper:joe", rate=1.2)`."""
+def backend(name: str | Callable[..., Any], /, **options: Any) -> BackendChoice:
+    """Name a backend and set its options: `backend("piper:joe", rate=1.2)`.
+
+    Of a function: `name`, by which messages call it, and `timeout`, the seconds that a piece of
+    its answer is waited for (60). An STT's also `sample_rate`, in hertz, of what it hears (16000).
+    """
     return BackendChoice(name, options)
 
 
-BackendLike = str | BackendChoice | Backend | None
-"""A backend by name, by name with options, as an instance; None leaves the stage out."""
+BackendLike = str | BackendChoice | Backend | Callable[..., Any] | None
+"""A backend by name, by name with options, as an instance, or as a plain function; None leaves
+the stage out."""
 
 
 @frozen
@@ -64,34 +70,47 @@ def create(kind: str, asked: BackendLike, registry: Registry, device: str | None
     if asked is None:
         return None
     if isinstance(asked, Backend):
-        if not isinstance(asked, _KINDS[kind]):
-            raise ConfigurationError(
-                f"{kind}= was given a {type(asked).__name__}, which is not a "
-                f"{_KINDS[kind].__name__}; pass a name or a {_KINDS[kind].__name__}."
-            )
-        if asked.in_stack:
-            raise ConfigurationError(
-                f"This {type(asked).__name__} is loaded in another Stack already; share that Stack "
-                "between the conversations, or make another instance."
-            )
-        asked.name = asked.name or type(asked).__name__
-        new = asked
+        new = _checked(kind, asked)
     else:
-        if isinstance(asked, str):
-            asked = BackendChoice(asked)
-        if not isinstance(asked, BackendChoice):
+        choice = asked if isinstance(asked, BackendChoice) else BackendChoice(asked)
+        if isinstance(choice.name, str):
+            name = BackendName.parse(choice.name)
+            new = _by_name(kind, name, choice.options, registry)
+            device = name.device or device
+        elif callable(choice.name):
+            new = from_function(kind, choice.name, **choice.options)
+        else:
             raise ConfigurationError(
-                f"{kind}= takes a name, evakit.backend(...), an instance or None, "
-                f"not {type(asked).__name__}."
+                f"{kind}= takes a name, evakit.backend(...), an instance, a function or None, "
+                f"not {type(choice.name).__name__}."
             )
-        name = BackendName.parse(asked.name)
-        spec = registry.get(kind, name.name)
-        missing = spec.missing()
-        if missing:
-            raise BackendUnavailableError(
-                f"{name.name} cannot be used: {missing}.", backend=name.name, stage=kind
-            )
-        new = spec.create(name.model, **asked.options)
-        device = name.device or device
     supported = new.capabilities.devices
     return Chosen(new, choose_device(device, component=new.name, supported=supported))
+
+
+def _checked(kind: str, asked: Backend) -> Backend:
+    """Return an instance of the user's that can be used here."""
+    if not isinstance(asked, _KINDS[kind]):
+        raise ConfigurationError(
+            f"{kind}= was given a {type(asked).__name__}, which is not a "
+            f"{_KINDS[kind].__name__}; pass a name or a {_KINDS[kind].__name__}."
+        )
+    if asked.in_stack:
+        raise ConfigurationError(
+            f"This {type(asked).__name__} is loaded in another Stack already; share that Stack "
+            "between the conversations, or make another instance."
+        )
+    asked.name = asked.name or type(asked).__name__
+    return asked
+
+
+def _by_name(
+    kind: str, name: BackendName, options: Mapping[str, Any], registry: Registry
+) -> Backend:
+    spec = registry.get(kind, name.name)
+    missing = spec.missing()
+    if missing:
+        raise BackendUnavailableError(
+            f"{name.name} cannot be used: {missing}.", backend=name.name, stage=kind
+        )
+    return spec.create(name.model, **options)

@@ -9,14 +9,14 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import anyio
 from anyio import from_thread
 from attrs import field, frozen
 
 from .. import _threads
-from ..chat import Message, Role
+from ..chat import Message, Role, ToolCall
 from .backend import Backend, BlockingBackend
 
 __all__ = [
@@ -53,15 +53,9 @@ class LLMRequest:
         users = [m.content for m in self.messages if m.role is Role.USER]
         return users[-1] if users else ""
 
-
-@frozen
-class ToolCall:
-    """The model asks for a function to be called."""
-
-    id: str
-    name: str
-    arguments: str
-    """A JSON object, as the model wrote it."""
+    def to_openai(self) -> list[dict[str, Any]]:
+        """Return the messages in the form that OpenAI-compatible chat servers take."""
+        return [message.to_openai() for message in self.messages]
 
 
 @frozen(kw_only=True)

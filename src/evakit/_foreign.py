@@ -1,0 +1,301 @@
+"""Calls of the user's plain functions, each as an async iterator over what it returns or yields.
+
+An async function runs as a task, watched; any other in a daemon thread of its own, which is
+given up when it does not end, so that neither a turn nor the interpreter's exit waits for it.
+What may not live here: what the pieces mean (`_functions.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import logging
+import sys
+import threading
+import traceback
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Final, Self
+
+import anyio
+from anyio import from_thread
+from anyio.lowlevel import EventLoopToken, current_token
+from anyio.streams.memory import MemoryObjectSendStream
+from attrs import frozen
+
+from ._watchdog import watched
+from .errors import BackendError, BackendTimeoutError
+
+__all__ = ["Call", "Kind", "is_async", "name_of"]
+
+_log = logging.getLogger(__name__)
+
+# Pieces that may wait for their reader: enough for the tokens of some clauses, and a bound for a
+# function that never ends.
+_AHEAD: Final = 64
+
+# Seconds that leaving waits for a thread: enough for one that notices at its next piece.
+_GRACE: Final = 0.5
+
+
+@frozen
+class Kind:
+    """What is expected of a function."""
+
+    stage: str
+    pieces: tuple[type, ...]
+    """What it returns, or yields."""
+    wanted: str
+    """The same in words."""
+    error: Callable[..., BackendError]
+    """What to raise; takes the message and `backend=`."""
+
+
+def name_of(function: Any) -> str:
+    """Return the name of a function, or of what is called like one."""
+    inner = getattr(function, "func", function)  # of a functools.partial
+    return getattr(inner, "__name__", None) or type(inner).__name__
+
+
+def is_async(function: Any) -> bool:
+    """Say whether calling it gives something to await or to iterate over with `async for`."""
+    return any(
+        inspect.iscoroutinefunction(called) or inspect.isasyncgenfunction(called)
+        for called in (function, type(function).__call__)
+    )
+
+
+def _is_many(result: object) -> bool:
+    """Say whether a result is to be taken piece by piece; what holds data of its own is not."""
+    whole = isinstance(result, str | bytes | bytearray | memoryview | Mapping)
+    return isinstance(result, Iterable) and not whole and not hasattr(result, "__array__")
+
+
+def _a(piece: object) -> str:
+    """Name what was given by its type: what it says is the user's, and not for a message."""
+    kind = type(piece).__name__
+    if piece is None:
+        return kind
+    return f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"
+
+
+def _plain(error: BaseException) -> BaseException:
+    """Return an exception that means nothing to whoever awaits but that the function failed."""
+    if isinstance(error, (Exception, SystemExit)) and not isinstance(
+        error, (StopIteration, StopAsyncIteration, asyncio.CancelledError)
+    ):
+        return error
+    plain = RuntimeError(f"it raised {type(error).__name__}")
+    plain.__cause__ = error
+    return plain
+
+
+class Call:
+    """One call, as an async context manager and an async iterator over its pieces.
+
+    Entered, iterated and left by one task. Leaving stops the function: an async one is
+    cancelled, a generator is closed, and a thread that does not end within half a second goes
+    on without us.
+    """
+
+    def __init__(
+        self, function: Callable[..., Any], *args: Any, kind: Kind, name: str, timeout: float
+    ) -> None:
+        self._function = function
+        self._args = args
+        self._kind = kind
+        self._name = name
+        self._timeout = timeout
+        self._failure: BaseException | None = None
+        self._timed_out = False
+
+    async def __aenter__(self) -> Self:
+        self._send, self._receive = anyio.create_memory_object_stream[Any](_AHEAD)
+        self._tasks = anyio.create_task_group()
+        await self._tasks.__aenter__()
+        self._tasks.start_soon(self._run)
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._receive.close()  # whoever waits to hand something over is told
+        self._tasks.cancel_scope.cancel()
+        # Without the block's exception, which goes its own way and needs no group around it.
+        await self._tasks.__aexit__(None, None, None)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        """Return the next piece.
+
+        Raises:
+            BackendError: the function gave something else, or nothing in time.
+            Exception: what the function raised.
+
+        """
+        try:
+            with anyio.fail_after(self._timeout):
+                piece = await self._receive.receive()
+        except anyio.EndOfStream:
+            if self._failure is not None:
+                raise self._failure from self._failure.__cause__
+            raise StopAsyncIteration from None
+        except TimeoutError:
+            self._timed_out = True
+            raise BackendTimeoutError(
+                f"{self._name} gave nothing for {self._timeout:g} s; make it answer sooner, or "
+                f"allow it more with evakit.backend({self._name}, timeout=...).",
+                backend=self._name,
+                stage=self._kind.stage,
+                seconds=self._timeout,
+            ) from None
+        if isinstance(piece, self._kind.pieces):
+            return piece
+        raise self._kind.error(
+            f"{self._name} gave {_a(piece)}, where {self._kind.wanted} is expected; "
+            "return that, or yield it piece by piece.",
+            backend=self._name,
+        )
+
+    async def _run(self) -> None:
+        with self._send:
+            try:
+                if is_async(self._function):
+                    await watched(self._take_async(self._function(*self._args)), self._name)
+                    return
+                rest = await self._in_thread(lambda: self._function(*self._args))
+                if rest is not None:  # made in a thread, and to be run here
+                    await watched(self._take_async(rest), self._name)
+            except anyio.get_cancelled_exc_class() as error:
+                if self._tasks.cancel_scope.cancel_called:
+                    raise
+                self._failure = _plain(error)
+            except (Exception, SystemExit) as error:  # noqa: BLE001 (raised to whoever iterates)
+                self._failure = _plain(error)
+
+    async def _take_async(self, result: Any) -> None:
+        """Pass on what an async function gives."""
+        if inspect.isawaitable(result):
+            result = await result
+        if not isinstance(result, AsyncIterable):
+            await self._in_thread(lambda: result)
+            return
+        pieces = aiter(result)
+        try:
+            async for piece in pieces:
+                await self._send.send(piece)
+        finally:
+            close = getattr(pieces, "aclose", None)
+            if close is not None:
+                with anyio.CancelScope(shield=True), anyio.move_on_after(_GRACE):
+                    await close()
+
+    async def _in_thread(self, function: Callable[[], Any]) -> Any:
+        """Pass on what a function gives; return what can only be run on the event loop."""
+        thread = _Thread(function, self._send, self._kind.pieces)
+        thread.start()
+        try:
+            await thread.ended.wait()
+        finally:
+            thread.stop()
+            if not thread.ended.is_set():
+                with anyio.CancelScope(shield=True), anyio.move_on_after(_GRACE):
+                    await thread.ended.wait()
+            if not thread.ended.is_set():
+                _log.log(
+                    logging.WARNING if self._timed_out else logging.DEBUG,
+                    "%s does not stop and goes on in a thread of its own; it is at\n%s",
+                    self._name,
+                    thread.stack(),
+                )
+        if thread.failure is not None:
+            raise _plain(thread.failure)
+        return thread.rest
+
+
+class _Thread:
+    """A daemon thread that runs a function and hands over its pieces."""
+
+    def __init__(
+        self,
+        function: Callable[[], Any],
+        send: MemoryObjectSendStream[Any],
+        pieces: tuple[type, ...],
+    ) -> None:
+        self._function = function
+        self._send = send
+        self._pieces = pieces
+        self._stopped = False
+        self._loop: EventLoopToken = current_token()
+        self.ended = anyio.Event()
+        self.failure: BaseException | None = None
+        self.rest: Any = None
+
+    def start(self) -> None:
+        context = contextvars.copy_context()
+        sniffio = sys.modules.get("sniffio")
+        if sniffio is not None:  # in the thread no event loop runs, and the function may start one
+            context.run(sniffio.current_async_library_cvar.set, None)
+        self._thread = threading.Thread(
+            target=context.run, args=(self._run,), name="evakit-function", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Let the thread end with the piece that it is at."""
+        self._stopped = True
+
+    def stack(self) -> str:
+        frame = sys._current_frames().get(self._thread.ident or 0)
+        return "".join(traceback.format_stack(frame)).rstrip()
+
+    def _run(self) -> None:
+        try:
+            self._take(self._function())
+        except BaseException as error:  # noqa: BLE001 (carried to the event loop)
+            self.failure = error
+        finally:
+            with suppress(RuntimeError):  # the loop has ended: it was given up long ago
+                from_thread.run_sync(self.ended.set, token=self._loop)
+
+    def _take(self, result: Any) -> None:
+        if isinstance(result, self._pieces) or not _is_many(result):
+            if inspect.isawaitable(result) or isinstance(result, AsyncIterable):
+                self.rest = result
+            else:
+                self._hand_over(result)
+            return
+        pieces = iter(result)
+        try:
+            for piece in pieces:
+                if not self._hand_over(piece):
+                    break
+        finally:
+            close = getattr(pieces, "close", None)
+            if close is not None:
+                close()
+
+    def _hand_over(self, piece: Any) -> bool:
+        """Give a piece to the event loop, waiting for room; return whether more is wanted."""
+        if self._stopped:
+            return False
+        try:
+            if not from_thread.run_sync(self._has_taken, piece, token=self._loop):
+                from_thread.run(self._send.send, piece, token=self._loop)
+        except (RuntimeError, anyio.ClosedResourceError, anyio.BrokenResourceError):
+            return False  # the call was left, or its loop has ended
+        return True
+
+    def _has_taken(self, piece: Any) -> bool:
+        try:
+            self._send.send_nowait(piece)
+        except anyio.WouldBlock:
+            return False
+        return True
