@@ -44,9 +44,19 @@ docs: .venv/docs ## The documents as web pages, in docs/_build
 	@$(BIN)/python -m sphinx --nitpicky --fail-on-warning --quiet docs docs/_build
 	@echo "Open docs/_build/index.html"
 
+# No isolated builds: hatchling needs nothing else, and is what each pyproject.toml names.
+.PHONY: dist
+dist: .venv/dist ## Wheel and sdist of evakit and of each plugin, in dist/
+	@rm -rf dist
+	@for folder in . $(PLUGINS); do \
+		said=$$(cd $$folder && "$(CURDIR)/$(BIN)/python" -m hatchling build -d "$(CURDIR)/dist" 2>&1) \
+			|| { echo "$$said"; exit 1; }; \
+	done
+	@ls dist
+
 .PHONY: clean
 clean: ## Remove the environment; the models stay
-	rm -rf .venv .venv-tool
+	rm -rf .venv .venv-tool dist
 
 .venv/python: bootstrap.py
 	@test -n "$(PYTHON)" || { echo "evakit needs Python 3.11 or newer; install one, or name it: make demo PYTHON=/path/to/python"; exit 1; }
@@ -63,6 +73,11 @@ clean: ## Remove the environment; the models stay
 .venv/test: .venv/demo
 	@echo "Installing what the tests need"
 	@$(INSTALL) --group test --group lint
+	@touch $@
+
+.venv/dist: .venv/python constraints.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt hatchling
 	@touch $@
 
 .venv/docs: .venv/demo

@@ -33,6 +33,14 @@ With `--json`:
 - `transcribe` prints one object a line: `path` as given, `text`, `language`, `input_s`, `elapsed_s`
   (loading not counted).
 - `say` prints one object: `audio`, `duration_s`, `first_audio_s`, `elapsed_s`, `backend`.
+- `config` prints an array: `setting`, its `value` as TOML would have it (null for none, `***` for a
+  secret), its `source` (`argument`, `environment`, `file` or `default`), the `place` where it
+  stands, and what it `hides`, each with `value`, `source` and `place`.
+- `chat` prints one object a line: `said`, `reply`, `played` (the part that counts as played),
+  `interrupted`, `speech_s` (null without speech), `timings`; for a line that failed `said` and
+  `error`. Nothing is played then; speech is made where `--output` asks for it.
+- `new-plugin` prints one object: `distribution`, `kind`, `backend`, `folder`, `files` (paths in
+  it), and `next`, the commands to go on with.
 - `plugins` prints an array: `kind`, `name`, `distribution`, `version`, `available`, and the
   `reason` when it is not.
 - `models list` prints an array: `name`, `kind`, `path` (null when it is not here), `bytes`,

@@ -11,19 +11,10 @@ from pathlib import Path
 
 import evakit
 
-MEMORY = Path("conversation.json")
-
-
-def main(said: str = "What is the capital of France?") -> None:
-    """Answer in text, then write down what was said."""
-    history = evakit.History()
-    if MEMORY.exists():
-        history = evakit.History.from_json(MEMORY.read_text("utf-8"))
-    with evakit.Conversation(stt=None, tts=None, history=history) as conversation:
-        print(conversation.respond(said).text)
-        MEMORY.write_text(conversation.history.to_json(), "utf-8")
-        print(f"{len(conversation.history)} messages are in {MEMORY}")
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:2])
+memory = Path("conversation.json")
+history = evakit.History.from_json(memory.read_text("utf-8") if memory.exists() else "[]")
+said = sys.argv[1] if len(sys.argv) > 1 else "What is the capital of France?"
+with evakit.Conversation(stt=None, tts=None, history=history) as conversation:
+    print(conversation.respond(said).text)
+    memory.write_text(conversation.history.to_json(), "utf-8")
+    print(f"{len(conversation.history)} messages are in {memory}")

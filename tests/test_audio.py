@@ -256,6 +256,34 @@ def test_pcm_comes_in_any_kind_of_bytes(wrap):
     assert Audio.from_pcm(wrap(bytes(8)), 8_000) == Audio(np.zeros(4), 8_000)
 
 
+DISCORD = AudioFormat(48_000, channels=2)
+
+
+@given(audio=make.audio(min_samples=1), cuts=st.lists(st.integers(0, 4_000), max_size=5))
+@settings(max_examples=50, deadline=None)
+def test_pieces_are_encoded_as_the_whole_is(audio, cuts):
+    edges = [0, *sorted(cuts), len(audio)]
+    encoder = DISCORD.encoder()
+    pieces = [encoder.encode(audio[a:b]) for a, b in itertools.pairwise(edges)]
+    assert b"".join(pieces) + encoder.finish() == DISCORD.encode(audio)
+    assert encoder.finish() == b""
+
+
+def test_pieces_of_two_sample_rates_are_encoded_one_after_the_other():
+    encoder = DISCORD.encoder()
+    one, other = tone(0.5), tone(0.5, 22_050)
+    data = encoder.encode(one) + encoder.encode(other) + encoder.finish()
+    assert data == DISCORD.encode(one) + DISCORD.encode(other)
+
+
+def test_stereo_for_a_bot_holds_each_sample_twice_and_comes_back_as_it_was():
+    data = DISCORD.encode(tone())
+    left, right = np.frombuffer(data, "<i2").reshape(-1, 2).T
+    assert len(data) == 4 * 48_000
+    assert np.array_equal(left, right)
+    assert DISCORD.encode(DISCORD.decode(data)) == data
+
+
 def test_no_bytes_are_audio_of_no_length():
     assert len(Audio.from_pcm(b"", 8_000)) == 0
     assert AudioFormat(8_000).encode(Audio([], 16_000)) == b""

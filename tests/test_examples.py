@@ -2,26 +2,55 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import subprocess
 import sys
+import tokenize
+from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+import evakit
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 # Of each example: something that it prints, and the files that it leaves.
 SAYS = {
+    "agent_langgraph.py": ("And tomorrow? -> Tomorrow as well.", set()),
     "ask_a_file.py": ("heard:  What is the capital of France?", {"answer.wav"}),
+    "bot_with_threads.py": ("at 48000 Hz>", set()),
+    "greeting.py": ("assistant: Good morning! What would you like to know?", {"greeting.wav"}),
     "many_conversations.py": ("Cem is told in", set()),
     "observer.py": ("TurnFinished: 2", set()),
     "own_llm_backend.py": ("That is Paris. Would you like to hear another one?", set()),
     "own_tts_backend.py": ("spelled in", {"spelled.wav"}),
+    "own_tts_function.py": ("was whistled in", {"whistled.wav"}),
+    "push_to_talk.py": ("What is the capital of France? -> ", {"answer.wav"}),
     "remember_between_runs.py": ("2 messages are in conversation.json", {"conversation.json"}),
     "stream_events.py": ("interrupted: True", set()),
+    "switch_to_french.py": ("De quoi parlons-nous ?", set()),
     "transcribe_recordings.py": ("What is the capital of France?", set()),
+    "where_the_time_went.py": ("first token", set()),
+}
+# Examples that are no programs of their own, each with a test of its own.
+SERVED = {"fastapi_upload.py", "test_without_models.py"}
+
+# What a user would want to do, each in at most twenty lines.
+TASKS = {
+    "upload to speech in FastAPI": "fastapi_upload.py",
+    "a bot whose own threads bring and take 48 kHz stereo int16 audio": "bot_with_threads.py",
+    "record while a button is held, then answer": "push_to_talk.py",
+    "own LangGraph agent": "agent_langgraph.py",
+    "greeting": "greeting.py",
+    "switch to French in mid-conversation": "switch_to_french.py",
+    "restart with history": "remember_between_runs.py",
+    "own TTS function": "own_tts_function.py",
+    "test without models": "test_without_models.py",
+    "where did the time of a turn go": "where_the_time_went.py",
 }
 
 
@@ -38,7 +67,57 @@ def run(folder, *arguments, **environment):
 
 
 def test_every_example_is_tested():
-    assert {path.name for path in EXAMPLES.glob("*.py")} == set(SAYS)
+    assert {path.name for path in EXAMPLES.glob("*.py")} == set(SAYS) | SERVED
+
+
+def lines_of_code(path):
+    """Count the lines that are no docstring, comment or blank."""
+    tree = ast.parse(path.read_text("utf-8"))
+    bodies = [n.body for n in ast.walk(tree) if isinstance(n, ast.Module | ast.FunctionDef)]
+    bodies += [n.body for n in ast.walk(tree) if isinstance(n, ast.AsyncFunctionDef | ast.ClassDef)]
+    docstrings = set()
+    for first, *_ in bodies:
+        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+            docstrings.update(range(first.lineno, first.end_lineno + 1))
+    code = set()
+    with tokenize.open(path) as file:
+        for token in tokenize.generate_tokens(file.readline):
+            if token.type in {tokenize.NAME, tokenize.OP, tokenize.NUMBER, tokenize.STRING}:
+                code.update(range(token.start[0], token.end[0] + 1))
+    return len(code - docstrings)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_task_takes_at_most_twenty_lines(task):
+    assert lines_of_code(EXAMPLES / TASKS[task]) <= 20
+
+
+def test_an_uploaded_recording_is_answered_in_speech(monkeypatch):
+    from fastapi import testclient
+
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    import fastapi_upload
+
+    with testclient.TestClient(fastapi_upload.app) as client:
+        question = (files("evakit.cli") / "question.wav").read_bytes()
+        answer = client.post("/answer", files={"recording": ("question.wav", question)})
+        assert answer.headers["content-type"] == "audio/mpeg"
+        assert evakit.Audio.load(answer.content).duration > 0.5
+        silence = evakit.Audio(np.zeros(16_000), 16_000).encode()
+        assert client.post("/answer", files={"recording": ("s.wav", silence)}).status_code == 422
+
+
+def test_the_test_without_models_passes_as_a_test_of_anybodys(tmp_path):
+    done = run(
+        tmp_path,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        EXAMPLES / "test_without_models.py",
+    )
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
 
 
 @pytest.mark.timeout(150)

@@ -12,8 +12,9 @@ Names are imported when they are first used, so that `import evakit` costs next 
 from __future__ import annotations
 
 import importlib
-import logging
 from typing import TYPE_CHECKING, Any
+
+from ._logging import keep_quiet
 
 if TYPE_CHECKING:
     from . import abc, errors
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 # What evakit logs is the program's to show or not; nothing is printed unasked.
-logging.getLogger(__name__).addHandler(logging.NullHandler())
+keep_quiet()
 
 # Where each public name lives.
 _HOMES = {

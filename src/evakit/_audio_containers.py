@@ -1,6 +1,6 @@
-"""What the headers of audio files promise, so that a file that was cut off is not taken for whole.
+"""What the headers of audio files say: the kind of file, and whether all of it is there.
 
-libsndfile reads what is there and says nothing about what is missing.
+Decoders read what is there and say nothing about what is missing.
 What may not live here: decoding.
 """
 
@@ -8,16 +8,51 @@ from __future__ import annotations
 
 from typing import IO, Final, Literal
 
+from ._audio_boxes import check_boxes, missing_of_matroska
 from .errors import AudioFormatError
 
-__all__ = ["check_complete"]
+__all__ = ["check_complete", "container_of"]
 
 # What programs that write to a pipe put for a length that they do not know: ffmpeg and
 # most others, sox and espeak, arecord, GStreamer.
 _STREAMED: Final = frozenset({0xFFFFFFFF, 0x7FFFF000, 0x80000000, 0x7FFFFFFF})
 _SOUND_CHUNK: Final = {b"WAVE": b"data", b"AIFF": b"SSND", b"AIFC": b"SSND"}
 _MAX_CHUNKS: Final = 1_000  # chunks looked at; a hostile file could hold millions
+_ID3_HEADER: Final = 10  # bytes of the header, and of the footer, of a tag
 _MAX_PAGE: Final = 65_307  # bytes of an Ogg page (RFC 3533, section 6)
+_FORMS: Final = {
+    (b"RIFF", b"WAVE"): "wav",
+    (b"FORM", b"AIFF"): "aiff",
+    (b"FORM", b"AIFC"): "aiff",
+}
+_STARTS: Final = {
+    b"\x1aE\xdf\xa3": "matroska",  # WebM is Matroska with fewer codecs
+    b"#!AMR": "amr",
+    b"OggS": "ogg",
+    b"caff": "caf",
+    b"ID3": "mp3",
+}
+# MP4 begins with any of these boxes; a recording that was cut in pieces lacks the first.
+_BOXES: Final = frozenset({b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"wide", b"free", b"skip"})
+
+
+def container_of(file: IO[bytes]) -> str | None:
+    """Return the kind of file, by the name of FFmpeg's demuxer for it; None if it is no other.
+
+    Only what is to be opened by name stands here: FFmpeg, left to guess, also takes a text that
+    names other files and addresses for audio.
+    """
+    file.seek(0)
+    magic = file.read(12)
+    if magic[4:8] in _BOXES:
+        return "mov"
+    if magic[:3] == b"ID3" and len(magic) >= _ID3_HEADER:
+        file.seek(_id3_length(magic))
+        magic = file.read(2) or magic
+    if len(magic) > 1 and magic[0] == 0xFF and magic[1] & 0xE0 == 0xE0:  # noqa: PLR2004 (MPEG sync)
+        return "mp3" if magic[1] & 0x06 else "aac"  # ADTS is "layer 0" (ISO 13818-7, 6.2.1)
+    known = (kind for start, kind in _STARTS.items() if magic.startswith(start))
+    return next(known, _FORMS.get((magic[:4], magic[8:12])))
 
 
 def check_complete(file: IO[bytes], size: int, name: str) -> tuple[int, bytes] | None:
@@ -41,6 +76,10 @@ def check_complete(file: IO[bytes], size: int, name: str) -> tuple[int, bytes] |
         missing = 0 if length in _STREAMED else start + length - size
     elif magic[:4] == b"OggS":
         missing = _ogg(file, size)
+    elif magic[:4] == b"\x1aE\xdf\xa3":
+        missing = missing_of_matroska(file, size)
+    elif magic[4:8] in _BOXES:
+        missing = check_boxes(file, size, name)
     elif magic[:3] == b"ID3" or magic[:1] == b"\xff":
         missing = _mp3(file, size, magic)
     if missing > 0:
@@ -97,14 +136,19 @@ def _ogg(file: IO[bytes], size: int) -> int:
     return table + len(segments) + sum(segments) - len(tail)
 
 
+def _id3_length(header: bytes) -> int:
+    """Return how many bytes an ID3v2 tag takes, by its header."""
+    length = 0
+    for byte in header[6:10]:  # seven bits a byte
+        length = length << 7 | byte & 0x7F
+    return _ID3_HEADER + length + (_ID3_HEADER if header[5] & 0x10 else 0)
+
+
 def _mp3(file: IO[bytes], size: int, magic: bytes) -> int:
     """Look at the Xing or Info header of an MP3 file, where it has one."""
     start = 0
-    if magic[:3] == b"ID3" and len(magic) >= 10:  # noqa: PLR2004 (the tag's header)
-        length = 0
-        for byte in magic[6:10]:  # seven bits a byte
-            length = length << 7 | byte & 0x7F
-        start = 10 + length + (10 if magic[5] & 0x10 else 0)
+    if magic[:3] == b"ID3" and len(magic) >= _ID3_HEADER:
+        start = _id3_length(magic)
         if start > size:
             return start - size
     file.seek(start)

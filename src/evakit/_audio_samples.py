@@ -5,18 +5,32 @@ What may not live here: files and formats.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from attrs import frozen
 
 from .errors import AudioFormatError
 
-__all__ = ["MAX_RATE", "MIN_RATE", "check_rate", "check_samples", "frozen_view", "mix"]
+__all__ = ["MAX_RATE", "MIN_RATE", "Sound", "check_rate", "check_samples", "frozen_view", "mix"]
 
 MIN_RATE: Final = 1_000
 MAX_RATE: Final = 768_000  # hertz; the widest that sound cards and libsndfile agree on
 _MAX_PEAK: Final = 8.0  # beyond this the samples are integers that were not scaled
+
+
+@frozen
+class Sound:
+    """What a decoder gives: mono blocks, each with its sample rate, checked by nobody yet."""
+
+    rate: int
+    """Hertz, as the header says it; the first block may know better."""
+    promised: int | None
+    """How many samples the header promises; None when it does not."""
+    blocks: Iterator[tuple[npt.NDArray[np.float32], int]]
+    """Each of shape (n_samples,), float32, and never empty."""
 
 
 def check_rate(sample_rate: Any) -> int:

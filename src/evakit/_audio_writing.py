@@ -15,9 +15,9 @@ from typing import IO, Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import soxr
 
-from ._audio_reading import ForwardFile
+from ._audio_rates import RateStream
+from ._audio_soundfile import ForwardFile
 from .errors import AudioFormatError, ConfigurationError, EmptyAudioError, StorageError
 
 __all__ = ["AudioFile", "check_format", "encode_audio"]
@@ -118,44 +118,29 @@ class _Encoder:
         self.count = 0
         """Samples written."""
         start = file.write(_ID3) if kind == "mp3" else 0
-        self._resampler: tuple[int, soxr.ResampleStream] | None = None
+        self._stream = RateStream(self.rate)
         self._output = _Output(file, start)
         self._encoder = ForwardFile(self._output, "w", self.rate, 1, subtype, format=container)
         self._output.check()
 
     def write(self, samples: npt.NDArray[np.float32], rate: int) -> None:
         """Encode samples; a rate other than the file's is resampled as one stream."""
-        if self._resampler is not None and self._resampler[0] != rate:
-            self._flush()
-        if rate == self.rate:
-            self._encode(samples)
-            return
-        if self._resampler is None:
-            stream = soxr.ResampleStream(rate, self.rate, 1, dtype="float32", quality="HQ")
-            self._resampler = (rate, stream)
-        for start in range(0, len(samples), _BLOCK):
-            # soxr takes plain writeable arrays only
-            block = np.array(samples[start : start + _BLOCK])
-            self._encode(self._resampler[1].resample_chunk(block))
+        for part in self._stream.convert(samples, rate):
+            self._encode(part)
 
     def close(self) -> None:
         """Encode what is held back and complete the header."""
         try:
-            self._flush()
+            for part in self._stream.flush():
+                self._encode(part)
         finally:
             self.abandon()
         self._output.check()
 
     def abandon(self) -> None:
         """Free the encoder; what it still writes is of no interest."""
-        # soxr complains on the terminal when the program ends with a traceback that holds one.
-        self._resampler = None
+        self._stream.abandon()
         self._encoder.close()
-
-    def _flush(self) -> None:
-        if self._resampler is not None:
-            self._encode(self._resampler[1].resample_chunk(np.zeros(0, np.float32), last=True))
-            self._resampler = None
 
     def _encode(self, samples: npt.NDArray[np.float32]) -> None:
         for start in range(0, len(samples), _BLOCK):

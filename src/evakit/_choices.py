@@ -5,6 +5,8 @@ What may not live here: loading, fetching, voices.
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -32,7 +34,29 @@ class BackendChoice:
     """A backend by name or as a function, with options; made by `backend`."""
 
     name: str | Callable[..., Any]
-    options: Mapping[str, Any] = field(factory=dict)
+    options: Mapping[str, Any] = field(factory=dict, repr=lambda options: f"{_shown(options)}")
+
+    def shown_options(self) -> Mapping[str, Any]:
+        """Return the options as they may be printed: what reads like a secret is hidden."""
+        return {name: _shown(value, name) for name, value in self.options.items()}
+
+
+_SECRET: Final = re.compile("key|token|passw|passphrase|secret|credential|auth", re.IGNORECASE)
+_LOGIN: Final = re.compile("(?<=://)[^/@]*@")  # of an address
+
+
+def _shown(value: Any, name: str = "") -> Any:
+    """Return a value as it may be printed, `name` being the option's that it is."""
+    counts = name.lower().endswith("tokens") and isinstance(value, int | float)
+    if _SECRET.search(name) and not counts and value is not None:
+        return "***"
+    if isinstance(value, Mapping):
+        return {key: _shown(inner, str(key)) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_shown(inner, name) for inner in value]
+    if isinstance(value, int | None) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return _LOGIN.sub("***@", str(value))
 
 
 def backend(name: str | Callable[..., Any], /, **options: Any) -> BackendChoice:

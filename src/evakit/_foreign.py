@@ -1,36 +1,29 @@
 """Calls of the user's plain functions, each as an async iterator over what it returns or yields.
 
-An async function runs as a task, watched; any other in a daemon thread of its own, which is
-given up when it does not end, so that neither a turn nor the interpreter's exit waits for it.
+An async function runs as a task, watched; any other in a worker thread, which is given up when
+it does not end, so that neither a turn nor the interpreter's exit waits for it.
 What may not live here: what the pieces mean (`_functions.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import inspect
-import logging
-import sys
-import threading
-import traceback
+import math
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
-from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Self
 
 import anyio
 from anyio import from_thread
 from anyio.lowlevel import EventLoopToken, current_token
-from anyio.streams.memory import MemoryObjectSendStream
 from attrs import frozen
 
+from . import _threads
 from ._watchdog import watched
 from .errors import BackendError, BackendTimeoutError
 
 __all__ = ["Call", "Kind", "is_async", "name_of"]
-
-_log = logging.getLogger(__name__)
 
 # Pieces that may wait for their reader: enough for the tokens of some clauses, and a bound for a
 # function that never ends.
@@ -77,8 +70,13 @@ def _a(piece: object) -> str:
     """Name what was given by its type: what it says is the user's, and not for a message."""
     kind = type(piece).__name__
     if piece is None:
-        return kind
+        return "None"
     return f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"
+
+
+def _is_cancelled() -> bool:
+    """Say whether somebody cancelled this task, which a function can also pretend."""
+    return anyio.current_effective_deadline() == -math.inf
 
 
 def _plain(error: BaseException) -> BaseException:
@@ -109,7 +107,6 @@ class Call:
         self._name = name
         self._timeout = timeout
         self._failure: BaseException | None = None
-        self._timed_out = False
 
     async def __aenter__(self) -> Self:
         self._send, self._receive = anyio.create_memory_object_stream[Any](_AHEAD)
@@ -148,7 +145,6 @@ class Call:
                 raise self._failure from self._failure.__cause__
             raise StopAsyncIteration from None
         except TimeoutError:
-            self._timed_out = True
             raise BackendTimeoutError(
                 f"{self._name} gave nothing for {self._timeout:g} s; make it answer sooner, or "
                 f"allow it more with evakit.backend({self._name}, timeout=...).",
@@ -173,11 +169,9 @@ class Call:
                 rest = await self._in_thread(lambda: self._function(*self._args))
                 if rest is not None:  # made in a thread, and to be run here
                     await watched(self._take_async(rest), self._name)
-            except anyio.get_cancelled_exc_class() as error:
-                if self._tasks.cancel_scope.cancel_called:
+            except BaseException as error:  # raised to whoever iterates
+                if _is_cancelled() or isinstance(error, KeyboardInterrupt):
                     raise
-                self._failure = _plain(error)
-            except (Exception, SystemExit) as error:  # noqa: BLE001 (raised to whoever iterates)
                 self._failure = _plain(error)
 
     async def _take_async(self, result: Any) -> None:
@@ -185,7 +179,10 @@ class Call:
         if inspect.isawaitable(result):
             result = await result
         if not isinstance(result, AsyncIterable):
-            await self._in_thread(lambda: result)
+            if _is_many(result):
+                await self._in_thread(lambda: result)
+            else:
+                await self._send.send(result)
             return
         pieces = aiter(result)
         try:
@@ -199,96 +196,40 @@ class Call:
 
     async def _in_thread(self, function: Callable[[], Any]) -> Any:
         """Pass on what a function gives; return what can only be run on the event loop."""
-        thread = _Thread(function, self._send, self._kind.pieces)
-        thread.start()
+        loop = current_token()
         try:
-            await thread.ended.wait()
-        finally:
-            thread.stop()
-            if not thread.ended.is_set():
-                with anyio.CancelScope(shield=True), anyio.move_on_after(_GRACE):
-                    await thread.ended.wait()
-            if not thread.ended.is_set():
-                _log.log(
-                    logging.WARNING if self._timed_out else logging.DEBUG,
-                    "%s does not stop and goes on in a thread of its own; it is at\n%s",
-                    self._name,
-                    thread.stack(),
-                )
-        if thread.failure is not None:
-            raise _plain(thread.failure)
-        return thread.rest
+            return await _threads.run(
+                self._take, function, loop, backend=self._name, is_long=True, patience=_GRACE
+            )
+        except BaseException as error:
+            if isinstance(error, Exception) or _is_cancelled():
+                raise
+            raise _plain(error) from error  # of the function's own, which is not to end the loop
 
-
-class _Thread:
-    """A daemon thread that runs a function and hands over its pieces."""
-
-    def __init__(
-        self,
-        function: Callable[[], Any],
-        send: MemoryObjectSendStream[Any],
-        pieces: tuple[type, ...],
-    ) -> None:
-        self._function = function
-        self._send = send
-        self._pieces = pieces
-        self._stopped = False
-        self._loop: EventLoopToken = current_token()
-        self.ended = anyio.Event()
-        self.failure: BaseException | None = None
-        self.rest: Any = None
-
-    def start(self) -> None:
-        context = contextvars.copy_context()
-        sniffio = sys.modules.get("sniffio")
-        if sniffio is not None:  # in the thread no event loop runs, and the function may start one
-            context.run(sniffio.current_async_library_cvar.set, None)
-        self._thread = threading.Thread(
-            target=context.run, args=(self._run,), name="evakit-function", daemon=True
-        )
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Let the thread end with the piece that it is at."""
-        self._stopped = True
-
-    def stack(self) -> str:
-        frame = sys._current_frames().get(self._thread.ident or 0)
-        return "".join(traceback.format_stack(frame)).rstrip()
-
-    def _run(self) -> None:
-        try:
-            self._take(self._function())
-        except BaseException as error:  # noqa: BLE001 (carried to the event loop)
-            self.failure = error
-        finally:
-            with suppress(RuntimeError):  # the loop has ended: it was given up long ago
-                from_thread.run_sync(self.ended.set, token=self._loop)
-
-    def _take(self, result: Any) -> None:
-        if isinstance(result, self._pieces) or not _is_many(result):
+    def _take(self, function: Callable[[], Any], loop: EventLoopToken) -> Any:
+        """Hand over what `function` gives, piece by piece; in a worker thread."""
+        result = function()
+        if isinstance(result, self._kind.pieces) or not _is_many(result):
             if inspect.isawaitable(result) or isinstance(result, AsyncIterable):
-                self.rest = result
-            else:
-                self._hand_over(result)
-            return
+                return result
+            self._hand_over(result, loop)
+            return None
         pieces = iter(result)
         try:
             for piece in pieces:
-                if not self._hand_over(piece):
+                if _threads.stop_asked() or not self._hand_over(piece, loop):
                     break
         finally:
             close = getattr(pieces, "close", None)
             if close is not None:
                 close()
+        return None
 
-    def _hand_over(self, piece: Any) -> bool:
+    def _hand_over(self, piece: Any, loop: EventLoopToken) -> bool:
         """Give a piece to the event loop, waiting for room; return whether more is wanted."""
-        if self._stopped:
-            return False
         try:
-            if not from_thread.run_sync(self._has_taken, piece, token=self._loop):
-                from_thread.run(self._send.send, piece, token=self._loop)
+            if not from_thread.run_sync(self._has_taken, piece, token=loop):
+                from_thread.run(self._send.send, piece, token=loop)
         except (RuntimeError, anyio.ClosedResourceError, anyio.BrokenResourceError):
             return False  # the call was left, or its loop has ended
         return True

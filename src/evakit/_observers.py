@@ -6,19 +6,19 @@ What may not live here: discovering observers. They hear people speak, so they a
 from __future__ import annotations
 
 import inspect
-import logging
 import traceback
 from collections.abc import Iterable
 
 import pluggy
 
 from . import hookspecs
+from ._logging import about, logger
 from .errors import ConfigurationError
 from .events import Event
 
 __all__ = ["Observers"]
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 class Observers:
@@ -32,21 +32,22 @@ class Observers:
 
     def notify(self, event: Event, conversation_id: str) -> None:
         """Tell each observer; one that fails is logged and counted."""
-        for name, manager in self._managers:
-            try:
-                manager.hook.evakit_observe(event=event, conversation_id=conversation_id)
-            except (Exception, SystemExit) as error:  # noqa: BLE001 (a foreign function must not end the turn)
-                self.failures += 1
-                # Neither the message nor the traceback, which may quote what was said.
-                frame = traceback.extract_tb(error.__traceback__)[-1]
-                _log.error(
-                    "Conversation %s: the observer %s failed with %s at %s:%s; the turn goes on",
-                    conversation_id,
-                    name,
-                    type(error).__name__,
-                    frame.filename,
-                    frame.lineno,
-                )
+        with about(conversation_id):
+            for name, manager in self._managers:
+                try:
+                    manager.hook.evakit_observe(event=event, conversation_id=conversation_id)
+                except (Exception, SystemExit) as error:  # noqa: BLE001 (a foreign function must not end the turn)
+                    self.failures += 1
+                    # Neither the message nor the traceback, which may quote what was said.
+                    frame = traceback.extract_tb(error.__traceback__)[-1]
+                    _log.error(
+                        "Conversation %s: observer %s failed with %s at %s:%s; the turn goes on",
+                        conversation_id,
+                        name,
+                        type(error).__name__,
+                        frame.filename,
+                        frame.lineno,
+                    )
 
 
 class _Function:

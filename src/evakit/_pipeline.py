@@ -75,6 +75,7 @@ class TurnRun:
         self._progress = progress
         self._speaker: Speaker | None = None
         self._language = stages.languages[0] if len(stages.languages) == 1 else None
+        self._doing = "generating a reply"
 
     async def run(self, said: Audio | str, ask: Callable[[str, str | None], LLMRequest]) -> None:
         """Hear or read what was said, generate the reply and speak it.
@@ -86,12 +87,25 @@ class TurnRun:
 
         """
         text = await self._listen(said) if isinstance(said, Audio) else said
-        llm, tts = self._stages.llm, self._stages.tts
         if not text.strip():
             return
         request = ask(text, self._language)
-        if llm is None:
-            return
+        if self._stages.llm is not None:
+            await self._reply(self._stages.llm, request)
+
+    async def say(self, text: LLM) -> None:
+        """Speak what `text` gives, which stands where the LLM does in a turn with a question.
+
+        Raises:
+            EvakitError: a stage failed; what the other stages were doing has been stopped.
+
+        """
+        self._doing = "giving its text"
+        await self._reply(text, LLMRequest(messages=(), language=self._language))
+
+    async def _reply(self, llm: LLM, request: LLMRequest) -> None:
+        """Generate the reply and speak it, where there is a TTS."""
+        tts = self._stages.tts
         if tts is None:
             await self._think(llm, request)
             return
@@ -125,7 +139,7 @@ class TurnRun:
         splitter = ClauseSplitter(self._language)
         progress = self._progress
         progress.reached("llm_requested_at")
-        with errors_of(GenerationError, llm.name, "generating a reply"):
+        with errors_of(GenerationError, llm.name, self._doing):
             async with llm.reply(request) as stream:
                 async for chunk in stream:
                     if isinstance(chunk, str) and chunk:
@@ -134,7 +148,8 @@ class TurnRun:
         progress.reached("last_token_at")
         if not progress.text.strip():
             raise GenerationError(
-                f"{llm.name} gave an empty reply; ask again, or choose another model.",
+                f"{llm.name} gave an empty reply: nothing that could be said; ask again, or choose "
+                "another.",
                 backend=llm.name,
                 retryable=True,
             )

@@ -87,12 +87,12 @@ class Speaker:
                 self._check(list(self._unspoken))
                 raise
             self._check_sample_rate(speech.audio)
-            self.playout.spoke(speech)
             self._duration += speech.audio.duration
             self._peak = max(self._peak, speech.audio.peak)
             if speech.clauses:
                 count = min(speech.clauses, len(self._unspoken))
                 self._check([self._unspoken.popleft() for _ in range(count)])
+            self.playout.spoke(speech)  # what came back as silence was not
             if len(speech.audio):
                 return speech
 

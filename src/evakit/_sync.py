@@ -1,164 +1,35 @@
 """Conversation: AsyncConversation without async, one line a method.
 
-Each call runs on the event loop of one thread that all sync conversations of the process
-share; it starts with the first of them and ends with the last. What may not live here: logic
-of a conversation.
+Each call runs on the event loop that all of them share (`_loop.py`). What may not live here:
+logic of a conversation.
 """
 
 from __future__ import annotations
 
 import atexit
-import os
-import threading
+import time
 import warnings
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, ClassVar, Final, Self, TypeVar
-
-import anyio
-from anyio.from_thread import BlockingPortal, BlockingPortalProvider
+from typing import Any, Final, Self
 
 from ._choices import BackendLike
+from ._functions import Texts
+from ._loop import Block, Loop
 from ._turn import AsyncTurn
+from ._turn_input import TurnInput
 from .chat import History, Message
-from .conversation import AsyncConversation, TurnInput
-from .errors import ConversationBusyError, ConversationClosedError
+from .conversation import AsyncConversation
+from .errors import ConversationClosedError
 from .events import Event, Reply
 from .models import ModelStore, Progress
-from .stack import DEFAULT_LLM, DEFAULT_STT, DEFAULT_TTS, LoadedBackend, Stack
+from .settings import UNSET, Unset
+from .stack import LoadedBackend, Stack
 
 __all__ = ["Conversation", "Turn"]
 
-T = TypeVar("T")
-
-
-class _Loop:
-    """The shared event loop, as a conversation holds it: calls that Ctrl-C really stops."""
-
-    _provider: ClassVar[BlockingPortalProvider] = BlockingPortalProvider()
-    _abandoned: ClassVar[list[BlockingPortalProvider]] = []
-
-    def __init__(self) -> None:
-        self._portal: BlockingPortal | None = None
-        self._lock = threading.Lock()
-        self._thread: int | None = None
-        self._hosts: set[_Host] = set()
-        self._shut = False
-        self.pid = os.getpid()
-
-    @classmethod
-    def after_fork(cls) -> None:
-        """Start afresh in a forked child, where the loop's thread does not run."""
-        # Kept, because its destructor would wait for the thread that is not there.
-        cls._abandoned.append(cls._provider)
-        cls._provider = BlockingPortalProvider()
-
-    def open(self) -> BlockingPortal:
-        """Return the loop, after starting it where it does not run.
-
-        Raises:
-            ConversationClosedError: the conversation was closed, or this is a forked child.
-            ConversationBusyError: this thread is the loop's own.
-
-        """
-        if self.pid != os.getpid():
-            raise ConversationClosedError(
-                "This process was forked from the one that made the conversation, and engines "
-                "do not come along; make a conversation in each worker, after the fork."
-            )
-        with self._lock:
-            if self._shut:
-                raise ConversationClosedError("The conversation was closed; make a new one.")
-            if self._portal is None:
-                self._portal = self._provider.__enter__()
-                self._thread = self._portal.call(threading.get_ident)
-            if self._thread == threading.get_ident():
-                raise ConversationBusyError(
-                    "An observer runs on the conversation's own event loop and cannot wait for "
-                    "it; note what happened and act on it elsewhere."
-                )
-            return self._portal
-
-    def give_up(self) -> None:
-        """Let go of the loop, which ends with the last that lets go; `open` gets it back."""
-        with self._lock:
-            portal, self._portal = self._portal, None
-        if portal is not None and self.pid == os.getpid():
-            self._provider.__exit__(None, None, None)
-
-    def shut(self, last: Callable[[], Awaitable[None]]) -> None:
-        """Run `last` on the loop, end the turns that are still open, and let go for good."""
-        if self._shut or self.pid != os.getpid():
-            return  # in a forked child there is nothing of it to close
-        self.open()  # not from the loop itself, which cannot wait for its own end
-        try:
-            self.wait_for(last)
-            for host in list(self._hosts):
-                self.open().call(host.leave)
-                host.ended.wait()
-        finally:
-            with self._lock:
-                self._shut = True
-            self.give_up()
-
-    def host(self, turn: AsyncTurn) -> _Host:
-        """Enter a turn in a task of the loop."""
-        portal = self.open()
-        host = _Host(turn, self._hosts)
-        host.task = portal.start_task_soon(host.run)
-        return host
-
-    def wait_for(self, func: Callable[..., Awaitable[T]], *args: object, **kwargs: object) -> T:
-        """Run `func` on the loop and wait for it.
-
-        Whatever interrupts the waiting, Ctrl-C among it, cancels `func` and waits until it has
-        really ended: a bare `portal.call` would let the work run on.
-        """
-        portal = self.open()
-        call = _Call(lambda: func(*args, **kwargs))
-        future: Future[T] | None = None
-        try:
-            future = portal.start_task_soon(call.run)
-            return future.result()
-        except BaseException:
-            if future is None or not future.done():
-                portal.call(call.cancel)
-                call.wait()
-            raise
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_Loop.after_fork)
-
-
-class _Call:
-    """One piece of work on the loop, which another thread can cancel and wait for."""
-
-    def __init__(self, work: Callable[[], Awaitable[Any]]) -> None:
-        self._work = work
-        self._scope: anyio.CancelScope | None = None
-        self._ended = threading.Event()
-
-    async def run(self) -> Any:
-        try:
-            with anyio.CancelScope() as self._scope:
-                return await self._work()
-        except (KeyboardInterrupt, SystemExit) as error:
-            # Raised here it would end the loop, and with it every conversation of the process.
-            raise RuntimeError(f"{type(error).__name__} on the conversations' loop") from error
-        finally:
-            self._ended.set()
-
-    async def cancel(self) -> None:
-        # Tasks of the portal start in the order of asking, so `run` has begun, or never will.
-        if self._scope is None:
-            self._ended.set()
-        else:
-            self._scope.cancel()
-
-    def wait(self) -> None:
-        self._ended.wait()
+# Seconds for which the interpreter's exit waits for all that is still open.
+_LONGEST_EXIT: Final = 10.0
 
 
 class Turn:
@@ -168,10 +39,10 @@ class Turn:
     behind it stops within one chunk.
     """
 
-    def __init__(self, loop: _Loop, turn: AsyncTurn) -> None:
+    def __init__(self, loop: Loop, turn: AsyncTurn) -> None:
         self._loop = loop
         self._turn = turn
-        self._host: _Host | None = None
+        self._block: Block | None = None
 
     @property
     def reply(self) -> Reply:
@@ -182,10 +53,19 @@ class Turn:
         """Say how many samples of the reply were really played; see `AsyncTurn.played`."""
         self._turn.played(n_samples)
 
+    @property
+    def interruptible(self) -> bool:
+        """Whether `interrupt` does anything."""
+        return self._turn.interruptible
+
+    def interrupt(self) -> bool:
+        """Stop the reply from any thread; see `AsyncTurn.interrupt`."""
+        return self._loop.open().call(self._turn.interrupt)
+
     def __enter__(self) -> Self:
-        self._host = self._loop.host(self._turn)
+        self._block = self._loop.enter(self._turn)
         try:
-            self._host.entered.result()
+            self._block.entered.result()
         except BaseException:
             self._leave()
             raise
@@ -210,56 +90,19 @@ class Turn:
             raise StopIteration from None
 
     def _leave(self) -> None:
-        host = self._host
-        if host is None or host.ended.is_set():
+        block = self._block
+        if block is None or block.ended.is_set():
             return
         try:
-            self._loop.open().call(host.leave)
+            self._loop.open().call(block.leave)
         except ConversationClosedError:  # closed meanwhile, and the turn ended with it
-            host.ended.wait()
+            block.ended.wait()
             return
         try:
-            host.task.result()
+            block.task.result()
         except BaseException:
-            host.ended.wait()  # a second Ctrl-C does not leave work behind either
+            block.ended.wait()  # a second Ctrl-C does not leave work behind either
             raise
-
-
-class _Host:
-    """Enters and leaves a turn in one task, as its task group needs."""
-
-    task: Future[None]
-
-    def __init__(self, turn: AsyncTurn, hosts: set[_Host]) -> None:
-        self._turn = turn
-        self._hosts = hosts
-        self._leaving: anyio.Event | None = None
-        self.entered: Future[None] = Future()
-        self.ended = threading.Event()
-
-    async def run(self) -> None:
-        self._leaving = anyio.Event()
-        self._hosts.add(self)
-        try:
-            try:
-                await self._turn.__aenter__()
-            except BaseException as error:
-                self.entered.set_exception(error)
-                if isinstance(error, Exception):
-                    return  # told to whoever waits for `entered`
-                raise
-            try:
-                self.entered.set_result(None)
-                await self._leaving.wait()
-            finally:
-                await self._turn.__aexit__(None, None, None)
-        finally:
-            self._hosts.discard(self)
-            self.ended.set()
-
-    async def leave(self) -> None:
-        if self._leaving is not None:
-            self._leaving.set()
 
 
 class Conversation:
@@ -274,13 +117,13 @@ class Conversation:
         self,
         stack: Stack | None = None,
         *,
-        stt: BackendLike = DEFAULT_STT,
-        llm: BackendLike = DEFAULT_LLM,
-        tts: BackendLike = DEFAULT_TTS,
-        voice: str | None = None,
-        language: str | Sequence[str] | None = None,
-        device: str | None = None,
-        system: str | None = None,
+        stt: BackendLike | Unset = UNSET,
+        llm: BackendLike | Unset = UNSET,
+        tts: BackendLike | Unset = UNSET,
+        voice: str | Unset | None = UNSET,
+        language: str | Sequence[str] | Unset | None = UNSET,
+        device: str | Unset | None = UNSET,
+        system: str | Unset | None = UNSET,
         history: History | Iterable[Message | Mapping[str, Any]] | None = None,
         observers: Iterable[object] = (),
         plugins: Iterable[object] = (),
@@ -289,7 +132,7 @@ class Conversation:
     ) -> None:
         arguments = {k: v for k, v in locals().items() if k not in {"self", "stack"}}
         self._conversation = AsyncConversation(stack, **arguments)
-        self._loop = _Loop()
+        self._loop = Loop()
 
     @property
     def id(self) -> str:
@@ -356,7 +199,54 @@ class Conversation:
             self._conversation.respond, said, voice=voice, language=language
         )
 
-    def _use(self) -> _Loop:
+    def saying(
+        self,
+        text: Texts,
+        *,
+        voice: str | None = None,
+        language: str | Sequence[str] | None = None,
+        interruptible: bool = True,
+    ) -> Turn:
+        """Return the turn in which `text` is said; see `AsyncConversation.saying`."""
+        return Turn(
+            self._use(),
+            self._conversation.saying(
+                text, voice=voice, language=language, interruptible=interruptible
+            ),
+        )
+
+    def say(
+        self,
+        text: Texts,
+        *,
+        voice: str | None = None,
+        language: str | Sequence[str] | None = None,
+        interruptible: bool = True,
+    ) -> Reply:
+        """Say a text without the LLM; see `AsyncConversation.say`."""
+        return self._use().wait_for(
+            self._conversation.say,
+            text,
+            voice=voice,
+            language=language,
+            interruptible=interruptible,
+        )
+
+    def configure(
+        self,
+        *,
+        voice: str | Unset | None = UNSET,
+        language: str | Sequence[str] | Unset | None = UNSET,
+        system: str | Unset | None = UNSET,
+        history: History | Iterable[Message | Mapping[str, Any]] | Unset = UNSET,
+        observers: Iterable[object] | Unset = UNSET,
+    ) -> None:
+        """Change what is given from the next turn on; see `AsyncConversation.configure`."""
+        self._conversation.configure(
+            voice=voice, language=language, system=system, history=history, observers=observers
+        )
+
+    def _use(self) -> Loop:
         """Return the loop, and see to it that the conversation is closed at exit at the latest."""
         self._conversation.require_open()
         _unclosed.add(self)
@@ -368,13 +258,16 @@ _unclosed: Final[set[Conversation]] = set()
 
 @atexit.register
 def _close_at_exit() -> None:
-    for conversation in list(_unclosed):
-        if conversation._loop.pid != os.getpid():
-            continue  # the parent's; its threads are not here
+    deadline = time.monotonic() + _LONGEST_EXIT
+    # The parent's, in a forked child, have their threads elsewhere.
+    left = [c for c in _unclosed if not c._loop.is_elsewhere]
+    for conversation in left:
+        last = conversation._conversation.aclose
+        conversation._loop.shut_at_exit(last, max(0.0, deadline - time.monotonic()))
+    for conversation in left:  # afterwards, for where warnings are errors
         warnings.warn(
             f"A conversation ({conversation.id}) was left unclosed; use it in a with block.",
             ResourceWarning,
             stacklevel=1,
             source=conversation,
         )
-        conversation.close()

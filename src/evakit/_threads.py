@@ -9,8 +9,6 @@ What may not live here: anything that knows what the work is.
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
-import sys
 import threading
 import time
 from collections import deque
@@ -20,15 +18,17 @@ from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar, TypeVarTuple
 
 import anyio
-from anyio import CapacityLimiter, from_thread, to_thread
+from anyio import CapacityLimiter, to_thread
 from anyio.lowlevel import RunVar
 
+from ._logging import logger
+from ._workers import PATIENCE, Job, current_job
 from .errors import BackendBusyError
 
 __all__ = [
     "Lane",
     "ThreadIterator",
-    "cancellations",
+    "at_work",
     "check_cancelled",
     "run",
     "stop_asked",
@@ -37,6 +37,8 @@ __all__ = [
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
+
+_log = logger(__name__)
 
 _POLL: Final = 0.02  # seconds between two looks at whether the waiting caller was cancelled
 
@@ -63,6 +65,7 @@ class Lane:
         """Seconds without any move of the queue before those who wait get `BackendBusyError`."""
         self._lock = threading.Lock()
         self._held = False
+        self._is_stuck = False
         self._moves = 0  # how often the lane was handed on
         self._queue: deque[threading.Event] = deque()
 
@@ -96,6 +99,8 @@ class Lane:
             if not self._held and not self._queue:
                 self._held = True
                 return
+            if self._is_stuck:
+                raise self._stuck(backend)
             my_turn = threading.Event()
             self._queue.append(my_turn)
             moves = self._moves
@@ -103,6 +108,8 @@ class Lane:
         try:
             while not my_turn.wait(_POLL):
                 check_cancelled()
+                if self._is_stuck:
+                    raise self._stuck(backend)
                 if moves != self._moves:
                     moves, deadline = self._moves, time.monotonic() + self.patience
                 elif time.monotonic() > deadline:
@@ -119,11 +126,25 @@ class Lane:
     def release(self) -> None:
         """Hand the lane to the next in the queue."""
         with self._lock:
+            self._is_stuck = False
             if self._queue:
                 self._moves += 1
                 self._queue.popleft().set()
             else:
                 self._held = False
+
+    def give_up(self) -> None:
+        """Let nobody wait for the one at work, who does not stop, until it does."""
+        with self._lock:
+            self._is_stuck = self._held
+
+    def _stuck(self, backend: str) -> BackendBusyError:
+        return BackendBusyError(
+            f"{backend} was told to stop {PATIENCE:g} s ago and still has not; wait until it has, "
+            "or start the program again.",
+            backend=backend,
+            retryable=True,
+        )
 
     def _leave(self, my_turn: threading.Event) -> None:
         with self._lock:
@@ -134,33 +155,15 @@ class Lane:
 
 
 def check_cancelled() -> None:
-    """Raise the caller's cancellation, in a worker thread; elsewhere do nothing."""
-    try:
-        from_thread.check_cancelled()
-    except anyio.NoEventLoopError:
-        return
+    """Raise a cancellation in a worker thread whose work nobody waits for; else do nothing."""
+    if stop_asked():
+        raise asyncio.CancelledError  # of whichever loop: the waiting task raises its own
 
 
 def stop_asked() -> bool:
     """Say, in a worker thread, whether the task that waits for this work was cancelled."""
-    try:
-        check_cancelled()
-    except cancellations():
-        return True
-    return False
-
-
-def cancellations() -> tuple[type[BaseException], ...]:
-    """Return what a cancelled caller raises in a worker thread, whatever its event loop is.
-
-    `anyio.get_cancelled_exc_class` can only be asked on the event loop's own thread.
-    """
-    trio = sys.modules.get("trio")
-    return (
-        asyncio.CancelledError,
-        concurrent.futures.CancelledError,  # from anyio.from_thread.run, under asyncio
-        *([trio.Cancelled] if trio is not None else ()),
-    )
+    job = current_job()
+    return job is not None and job.is_unwanted
 
 
 async def run(
@@ -169,12 +172,15 @@ async def run(
     lane: Lane | None = None,
     backend: str = "evakit",
     is_long: bool = False,
+    patience: float = PATIENCE,
 ) -> T:
     """Run a blocking function in a worker thread and wait for its result.
 
     Cancelling waits for the function to return: a thread cannot be stopped, and one left
-    behind would keep the device busy while the next turn starts. Work that `is_long` may take
-    minutes; other work never waits for a thread because of it. It must not call `run` itself.
+    behind would keep the device busy while the next turn starts. One that does not return
+    within `patience` seconds is given up: it keeps its lane, and nobody waits for it, not even the
+    interpreter's exit. Work that `is_long` may take minutes; other work never waits for a thread
+    because of it. It must not call `run` itself.
 
     Raises:
         BackendBusyError: the lane's queue did not move in time.
@@ -188,7 +194,30 @@ async def run(
             return func(*args)
 
     sort = _long if is_long else _short if lane is None else _queued
-    return await to_thread.run_sync(work, limiter=_limiter(sort))
+    return await _in_worker(work, sort, lane, backend, patience)
+
+
+async def _in_worker(
+    work: Callable[[], T],
+    sort: RunVar[CapacityLimiter],
+    lane: Lane | None,
+    backend: str,
+    patience: float = PATIENCE,
+) -> T:
+    async with _limiter(sort):
+        job = Job(work)
+        try:
+            return await job.run(patience)
+        finally:
+            if job.is_unwanted and not job.has_ended:
+                if lane is not None:
+                    lane.give_up()
+                _log.warning(
+                    "%s was told to stop and has not for %g s; it is given up, in a thread of "
+                    "its own",
+                    backend,
+                    patience,
+                )
 
 
 def _limiter(sort: RunVar[CapacityLimiter]) -> CapacityLimiter:
@@ -198,6 +227,13 @@ def _limiter(sort: RunVar[CapacityLimiter]) -> CapacityLimiter:
         limiter = CapacityLimiter(_MAX_THREADS)
         sort.set(limiter)
         return limiter
+
+
+def at_work() -> int:
+    """Say how many threads work for this event loop: evakit's, and those of anyio's own limit."""
+    limiters = [to_thread.current_default_thread_limiter()]
+    limiters += [limiter for sort in (_short, _queued, _long) if (limiter := sort.get(None))]
+    return sum(limiter.borrowed_tokens for limiter in limiters)
 
 
 def within(seconds: float, func: Callable[[], T]) -> T:
@@ -250,6 +286,7 @@ class ThreadIterator(Generic[T]):
         self._backend = backend
         self._iterator: Iterator[T] | None = None
         self._is_over = False
+        self._is_unwanted = False
         self._in_hop = threading.Lock()  # a hop may still run while another task closes
 
     async def __aenter__(self) -> Self:
@@ -262,8 +299,9 @@ class ThreadIterator(Generic[T]):
         traceback: TracebackType | None,
     ) -> None:
         if not self._is_over:
+            self._is_unwanted = True
             with anyio.CancelScope(shield=True):
-                await run(self._close)
+                await run(self._close, backend=self._backend)
 
     def __aiter__(self) -> Self:
         return self
@@ -271,13 +309,12 @@ class ThreadIterator(Generic[T]):
     async def __anext__(self) -> T:
         if self._is_over:
             raise StopAsyncIteration
+        # Not through `run`, which would release the lane when the hop ends.
         if self._iterator is not None:
-            item = await run(self._next)
-        elif self._lane is None:
-            item = await run(self._first)
+            item = await _in_worker(self._next, _short, self._lane, self._backend)
         else:
-            # Without `lane=`, which would release it when the hop ends.
-            item = await to_thread.run_sync(self._first, limiter=_limiter(_queued))
+            sort = _short if self._lane is None else _queued
+            item = await _in_worker(self._first, sort, self._lane, self._backend)
         if item is _DONE:
             raise StopAsyncIteration
         return item
@@ -306,18 +343,22 @@ class ThreadIterator(Generic[T]):
             except BaseException:
                 self._end(self._iterator)
                 raise
-            if item is _DONE:
+            if item is _DONE or self._is_unwanted:
                 self._end(self._iterator)
             return item
 
     def _close(self) -> None:
-        with self._in_hop:
+        if not self._in_hop.acquire(timeout=PATIENCE):
+            return  # given up; the hop closes the iterator when it comes to its end
+        try:
             if self._is_over:
                 return
             if self._iterator is None:
                 self._is_over = True
             else:
                 self._end(self._iterator)
+        finally:
+            self._in_hop.release()
 
     def _end(self, iterator: Iterator[T]) -> None:
         self._is_over = True

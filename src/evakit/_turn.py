@@ -5,7 +5,6 @@ What may not live here: what the stages do (`_pipeline.py`), and history (`conve
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Awaitable, Callable
 from types import TracebackType
@@ -31,8 +30,6 @@ from .timings import TurnTimings
 
 __all__ = ["AsyncTurn"]
 
-_log = logging.getLogger(__name__)
-
 # Events that may wait for their reader. A reader who plays each chunk reads in bursts, and the
 # tokens of the next clauses must not be held up by that; a reply of a few hundred words fits.
 _WAITING_EVENTS: Final = 1024
@@ -50,14 +47,17 @@ class AsyncTurn:
         self,
         work: Callable[[Emit, TurnProgress], Awaitable[None]],
         begin: Callable[[AsyncTurn], None],
-        finish: Callable[[Reply | None, BaseException | None], None],
+        finish: Callable[[Reply | None, BaseException | None, bool], None],
         observe: Callable[[Event], None],
+        interruptible: bool = True,
     ) -> None:
         self._work = work
         self._begin = begin
         self._finish = finish
         self._observe = observe
+        self._interruptible = interruptible
         self._entered = False
+        self._cut = False  # the reply was interrupted from outside the block
         self._complete = False  # all stages ran to their end
         self._all_taken = False  # and the reader took every event
         self._failure: BaseException | None = None
@@ -85,6 +85,23 @@ class AsyncTurn:
     def played(self, n_samples: int) -> None:
         """Say how many samples of the reply, counted from its start, were really played."""
         self._played_said = n_samples
+
+    @property
+    def interruptible(self) -> bool:
+        """Whether `interrupt` does anything."""
+        return self._interruptible
+
+    def interrupt(self) -> bool:
+        """Stop the reply, as somebody who speaks into it would; from any task of the event loop.
+
+        Its events end, and what was played until now counts. Return False, and do nothing, when
+        the turn is not interruptible, or is not running.
+        """
+        if not self._interruptible or not self._entered or self._reply is not None:
+            return False
+        self._cut = True
+        self._scope.cancel()
+        return True
 
     async def _stop(self, error: BaseException) -> None:
         """Stop the work from outside the block and wait until it has ended.
@@ -125,10 +142,7 @@ class AsyncTurn:
             try:
                 reply = self._end()
             finally:
-                self._finish(reply, self._failure)
-        if self._failure is not None and not self._told and exc is None:
-            kind = type(self._failure).__name__  # the message may quote what was said
-            _log.warning("A turn was left before it could say that it failed (%s)", kind)
+                self._finish(reply, self._failure, self._told or exc is not None)
 
     def __aiter__(self) -> Self:
         return self
@@ -145,9 +159,12 @@ class AsyncTurn:
                 "The turn has not begun; iterate inside its block: with conversation.turn(...) "
                 "as turn."
             )
-        self._played = self._delivered
+        if not self._cut:
+            self._played = self._delivered
         try:
             event = await self._receive.receive()
+            if self._cut and self._failure is None:
+                raise StopAsyncIteration
         except (anyio.EndOfStream, anyio.ClosedResourceError):
             if self._failure is not None and not self._told:
                 self._told = True

@@ -43,8 +43,7 @@ class VoiceChoice:
             ModelError: its files cannot be had.
 
         """
-        name = name or self._usual
-        voice = self._by_name(name, language) if name else self._by_language(language)
+        voice = self.find(name, language)
         if voice is not None and voice.name not in self._ready:
             # A lock a voice: one that is fetched does not hold up those that are ready.
             async with self._preparing.setdefault(voice.name, anyio.Lock()):
@@ -53,6 +52,16 @@ class VoiceChoice:
                     await self._tts.prepare_voice(voice, folders)
                     self._ready[voice.name] = voice
         return voice
+
+    def find(self, name: str | None, language: str | None) -> Voice | None:
+        """Return the voice that `choose` would make ready.
+
+        Raises:
+            UnknownVoiceError: no such voice, or it does not speak the language.
+
+        """
+        name = name or self._usual
+        return self._by_name(name, language) if name else self._by_language(language)
 
     def for_language(self, usual: Voice | None, spoken: str | None) -> Voice | None:
         """Return a voice that is ready for the language that was heard, `usual` if there is none.

@@ -6,7 +6,7 @@ the steps that are under way. What may not live here: stopping anything, which n
 
 from __future__ import annotations
 
-import logging
+import contextvars
 import os
 import sys
 import threading
@@ -14,9 +14,13 @@ import time
 import traceback
 import types
 from collections.abc import Coroutine, Generator
+from itertools import dropwhile
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from attrs import define, field
+
+from ._logging import logger
 
 __all__ = ["watched"]
 
@@ -24,8 +28,9 @@ T = TypeVar("T")
 
 _LONGEST_STEP: Final = 0.5  # seconds; a reply that is to feel immediate has less in all
 _LOOK: Final = 0.1  # seconds between two looks
+_IDLE: Final = 1.0  # seconds without anything to watch; starting a thread may take a millisecond
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 @define(eq=False)
@@ -34,58 +39,66 @@ class _Watch:
 
     name: str
     thread: int = field(factory=threading.get_ident)
+    context: contextvars.Context = field(factory=contextvars.copy_context)
     since: float | None = None
     is_told: bool = False
 
 
 class _Watchdog:
-    """Looks at what is watched, in a thread that ends with the last of it."""
+    """Looks at what is watched, in a thread that ends when nothing was for a while."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._watches: set[_Watch] = set()
-        self._over = threading.Event()
+        self._is_running = False
 
     def add(self, watch: _Watch) -> None:
         with self._lock:
             self._watches.add(watch)
-            if len(self._watches) > 1:
-                return
-            self._over = threading.Event()
-            thread = threading.Thread(
-                target=self._run, args=(self._over,), name="evakit-watchdog", daemon=True
-            )
-        thread.start()
+            is_running, self._is_running = self._is_running, True
+        if not is_running:
+            threading.Thread(target=self._run, name="evakit-watchdog", daemon=True).start()
 
     def remove(self, watch: _Watch) -> None:
         with self._lock:
             self._watches.discard(watch)
-            if not self._watches:
-                self._over.set()
 
-    def _run(self, over: threading.Event) -> None:
-        while not over.wait(_LOOK):
+    def _run(self) -> None:
+        quiet = 0.0
+        while True:
+            time.sleep(_LOOK)
             with self._lock:
                 watches = list(self._watches)
+                quiet = 0.0 if watches else quiet + _LOOK
+                if quiet >= _IDLE:
+                    self._is_running = False
+                    return
             for watch in watches:
-                since = watch.since
-                if since is None or watch.is_told or time.monotonic() - since < _LONGEST_STEP:
-                    continue
-                watch.is_told = True
-                _log.warning(
-                    "%s has kept the event loop from running for %.1f s: await what takes long, "
-                    "or make it a plain function, which runs in a thread; it is at\n%s",
-                    watch.name,
-                    time.monotonic() - since,
-                    _stack(watch.thread),
-                )
+                self._look(watch)
+
+    def _look(self, watch: _Watch) -> None:
+        since = watch.since
+        if since is None or watch.is_told or time.monotonic() - since < _LONGEST_STEP:
+            return
+        watch.is_told = True
+        _log.warning(
+            "%s has kept the event loop from running for %.1f s: await what takes long, "
+            "or make it a plain function, which runs in a thread; it is at\n%s",
+            watch.name,
+            time.monotonic() - since,
+            _stack(watch.thread),
+        )
 
 
 def _stack(thread: int) -> str:
-    """Return where a thread is, without what lies below the watched step."""
-    frames = traceback.extract_stack(sys._current_frames().get(thread))
-    ours = [i for i, frame in enumerate(frames) if frame.filename == __file__]
-    return "".join(traceback.format_list(frames[ours[-1] + 1 :] if ours else frames)).rstrip()
+    """Return where a thread is, from the first function on that is not evakit's or a loop's."""
+    frames = list(traceback.extract_stack(sys._current_frames().get(thread)))
+    below = [i for i, frame in enumerate(frames) if frame.filename == __file__]
+    package = str(Path(__file__).parent)
+    theirs = dropwhile(
+        lambda frame: frame.filename.startswith(package), frames[below[-1] + 1 if below else 0 :]
+    )
+    return "".join(traceback.format_list(theirs)).rstrip()
 
 
 _watchdog = _Watchdog()

@@ -1,12 +1,12 @@
 """Audio: mono samples and their rate, read from and written to files of every common kind.
 
 Values only; arrays are float32 in [-1, 1] and read-only. Files go through libsndfile
-(soundfile), rates through soxr. What may not live here: microphones, speakers, sockets.
+(soundfile) or FFmpeg (PyAV), rates through soxr. What may not live here: microphones, speakers,
+sockets.
 """
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -15,24 +15,19 @@ from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
-import soundfile
 import soxr
 from attrs import cmp_using, field, frozen
 
-from ._audio_reading import AudioSource, read_audio
-from ._audio_samples import check_rate, check_samples, frozen_view, mix
+from ._audio_input import AudioSource
+from ._audio_pcm import PCM_ENCODINGS, decode_pcm, encode_pcm
+from ._audio_rates import RateStream
+from ._audio_reading import read_audio
+from ._audio_samples import check_rate, check_samples, frozen_view
 from ._audio_writing import AudioFile, encode_audio
 from .errors import AudioFormatError, ConfigurationError
 
 __all__ = ["Audio", "AudioFormat", "AudioSource", "AudioWriter"]
 
-_ENCODINGS: Final = {
-    "int16": ("PCM_16", 2),
-    "int32": ("PCM_32", 4),
-    "float32": ("FLOAT", 4),
-    "mulaw": ("ULAW", 1),
-    "alaw": ("ALAW", 1),
-}
 _MAX_CHANNELS: Final = 1024  # what libsndfile takes
 
 
@@ -83,9 +78,9 @@ class AudioFormat:
 
     @encoding.validator
     def _known(self, _attribute: object, value: object) -> None:
-        if not isinstance(value, str) or value not in _ENCODINGS:
+        if not isinstance(value, str) or value not in PCM_ENCODINGS:
             raise AudioFormatError(
-                f"{value!r} is not an encoding of raw PCM; use {', '.join(_ENCODINGS)}."
+                f"{value!r} is not an encoding of raw PCM; use {', '.join(PCM_ENCODINGS)}."
             )
 
     def decode(self, data: bytes | bytearray | memoryview) -> Audio:
@@ -95,42 +90,39 @@ class AudioFormat:
             AudioFormatError: `data` does not hold whole frames, or samples that are not numbers.
 
         """
-        data = bytes(data)
-        subtype, width = _ENCODINGS[self.encoding]
-        if len(data) % (width * self.channels):
-            raise AudioFormatError(
-                f"{len(data)} bytes are not whole {self.encoding} frames of {self.channels} "
-                "channel(s); check the encoding and pass complete frames."
-            )
-        if not data:
-            return Audio(np.zeros(0, np.float32), self.sample_rate)
-        samples, _ = soundfile.read(
-            io.BytesIO(data),
-            dtype="float32",
-            always_2d=True,
-            format="RAW",
-            subtype=subtype,
-            channels=self.channels,
-            samplerate=self.sample_rate,
-            endian="FILE" if width == 1 else "LITTLE",
-        )
-        return Audio(mix(samples), self.sample_rate)
+        samples = decode_pcm(bytes(data), self.sample_rate, self.channels, self.encoding)
+        return Audio(samples, self.sample_rate)
 
     def encode(self, audio: Audio) -> bytes:
         """Return `audio` in this format, resampled and copied to every channel as needed."""
-        samples = audio.resample(self.sample_rate).samples
-        frames = np.repeat(samples[:, None], self.channels, axis=1)
-        buffer = io.BytesIO()
-        subtype, width = _ENCODINGS[self.encoding]
-        soundfile.write(
-            buffer,
-            frames,
-            self.sample_rate,
-            format="RAW",
-            subtype=subtype,
-            endian="FILE" if width == 1 else "LITTLE",
-        )
-        return buffer.getvalue()
+        return self._encode(audio.resample(self.sample_rate).samples)
+
+    def encoder(self) -> PCMEncoder:
+        """Return what encodes audio that comes piece by piece, as a reply does."""
+        return PCMEncoder(self)
+
+    def _encode(self, samples: npt.NDArray[np.float32]) -> bytes:
+        return encode_pcm(samples, self.sample_rate, self.channels, self.encoding)
+
+
+class PCMEncoder:
+    """Encodes audio piece by piece, resampled as one stream; made by `AudioFormat.encoder`.
+
+    Pieces that are resampled one by one click at their seams.
+    """
+
+    def __init__(self, layout: AudioFormat) -> None:
+        self._layout = layout
+        self._stream = RateStream(layout.sample_rate)
+
+    def encode(self, audio: Audio) -> bytes:
+        """Return what `audio` adds; the last milliseconds may come with the next piece."""
+        parts = self._stream.convert(audio.samples, audio.sample_rate)
+        return b"".join(self._layout._encode(part) for part in parts)
+
+    def finish(self) -> bytes:
+        """Return what was held back; a piece that comes afterwards begins another stream."""
+        return b"".join(self._layout._encode(part) for part in self._stream.flush())
 
 
 @frozen(repr=False)
@@ -236,18 +228,22 @@ class Audio:
         sample_rate: int | None = None,
         max_duration: float = 4 * 3600.0,
     ) -> Audio:
-        """Read an audio file: WAV, FLAC, OGG, MP3 and what else libsndfile reads, mixed to mono.
+        """Read audio or the sound of a video, from any common kind of file, mixed to mono.
 
+        WAV, FLAC, OGG, MP3, AIFF and their like; with PyAV, which the extra `media` adds, also
+        WebM, MP4, M4A, 3GP, AMR and AAC, as browsers and phones record them.
         `source` is a path (a str too: nothing here could be meant as text), the bytes of a file,
         or an open binary file.
         An open file is read from its start where it can seek, else from where it is.
         `sample_rate` in hertz resamples while reading, so that a long file is never held at
         its own rate; None keeps the file's. `max_duration` in seconds bounds what a hostile
-        file can make of the memory.
+        file can make of the memory. It blocks for about 1/300 of the sound's duration: a program
+        with an event loop passes the file itself to a turn, which reads it in a thread.
 
         Raises:
             AudioError: the file cannot be read.
-            AudioFormatError: it is not audio, is cut off, or lasts longer than `max_duration`.
+            AudioFormatError: it is not audio, is cut off, lasts longer than `max_duration`, takes
+                far too long to read, or needs PyAV, which is not installed.
             EmptyAudioError: it holds no samples.
 
         """

@@ -5,71 +5,66 @@ What may not live here: what happens within a turn, and loading.
 
 from __future__ import annotations
 
-import logging
-import os
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import anyio
 from attrs import define
 
-from . import _threads
 from ._choices import BackendLike
+from ._functions import FunctionLLM, Texts
+from ._logging import about, logger
 from ._observers import Observers
 from ._pipeline import Emit, TurnProgress, TurnRun
 from ._turn import AsyncTurn
+from ._turn_input import TurnInput, hear, saying
 from .abc import LLMRequest
-from .audio import Audio, AudioSource
 from .chat import History, Message, Role
 from .errors import (
-    AudioError,
+    BackendError,
     ConfigurationError,
     ConversationBusyError,
     ConversationClosedError,
 )
 from .events import Reply
 from .models import ModelStore, Progress
-from .stack import DEFAULT_LLM, DEFAULT_STT, DEFAULT_TTS, LoadedBackend, Stack
+from .settings import SETTINGS, UNSET, Unset
+from .stack import LoadedBackend, Stack
 from .timings import TurnTimings
 
-__all__ = ["DEFAULT_SYSTEM", "AsyncConversation", "TurnInput"]
+__all__ = ["AsyncConversation"]
 
-TurnInput = Audio | AudioSource | str
-"""What a user's turn can be given as: audio of any form is heard, a str is read as text."""
-
-DEFAULT_SYSTEM: Final = (
-    "You are a friendly voice assistant. Your words are spoken aloud: answer in one or two "
-    "short, complete sentences of plain text, without lists or markup."
-)
-"""The system prompt of a conversation that is given none."""
-
-_LONGEST_INPUT: Final = 600.0  # seconds; longer recordings are transcribed, not answered
-
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 class AsyncConversation:
     """A conversation: it hears, thinks, speaks and remembers.
 
     Give it a `Stack` to share loaded backends with other conversations, or name backends as
-    for a `Stack` and it has its own. Constructing is cheap; entering the block, or first use,
-    loads.
+    for a `Stack` and it has its own. What is not given holds as in that Stack, which has it
+    from the environment, `evakit.toml` or the default. Constructing is cheap; entering the block,
+    or first use, loads.
+
+    Raises:
+        ConfigurationError: a setting makes no sense, wherever it stands, or is given beside a
+            stack that has its own.
+
     """
 
     def __init__(
         self,
         stack: Stack | None = None,
         *,
-        stt: BackendLike = DEFAULT_STT,
-        llm: BackendLike = DEFAULT_LLM,
-        tts: BackendLike = DEFAULT_TTS,
-        voice: str | None = None,
-        language: str | Sequence[str] | None = None,
-        device: str | None = None,
-        system: str | None = None,
+        stt: BackendLike | Unset = UNSET,
+        llm: BackendLike | Unset = UNSET,
+        tts: BackendLike | Unset = UNSET,
+        voice: str | Unset | None = UNSET,
+        language: str | Sequence[str] | Unset | None = UNSET,
+        device: str | Unset | None = UNSET,
+        system: str | Unset | None = UNSET,
         history: History | Iterable[Message | Mapping[str, Any]] | None = None,
         observers: Iterable[object] = (),
         plugins: Iterable[object] = (),
@@ -78,10 +73,10 @@ class AsyncConversation:
     ) -> None:
         if stack is not None:
             _refuse_beside_a_stack(
-                stt=stt != DEFAULT_STT,
-                llm=llm != DEFAULT_LLM,
-                tts=tts != DEFAULT_TTS,
-                device=device is not None,
+                stt=stt is not UNSET,
+                llm=llm is not UNSET,
+                tts=tts is not UNSET,
+                device=device is not UNSET,
                 plugins=bool(tuple(plugins)),
                 store=store is not None,
                 progress=progress is not None,
@@ -98,13 +93,16 @@ class AsyncConversation:
             progress=progress,
         )
         self._id = uuid.uuid4().hex[:12]
-        self._voice = voice
-        self._language = language
-        self._system = DEFAULT_SYSTEM if system is None else system
-        self._history = history if isinstance(history, History) else History(history or ())
+        # Not given, voice and language are the stack's.
+        self._voice = SETTINGS["voice"].check(None if voice is UNSET else voice)
+        self._language = SETTINGS["language"].check(None if language is UNSET else language)
+        system = self._stack.settings.system if system is UNSET else system
+        self._system = SETTINGS["system"].check(system)
+        self._history = _history(history or ())
         self._observers = Observers(observers)
         self._interrupted: str | None = None
         self._running: AsyncTurn | None = None
+        self._next: dict[str, Any] = {}  # what `configure` was told during a turn
         self._closed = False
 
     @property
@@ -137,9 +135,10 @@ class AsyncConversation:
     async def load(self) -> None:
         """Load the backends, and prepare the voice; see `Stack.load` for what may be raised."""
         self.require_open()
-        await self._hold()
-        async with self._stack.in_use():
-            await self._stack.stages(voice=self._voice, language=self._language)
+        with about(self.id):
+            await self._hold()
+            async with self._stack.in_use():
+                await self._stack.stages(voice=self._voice, language=self._language)
 
     async def aclose(self) -> None:
         """End the conversation; backends that nobody else holds are unloaded.
@@ -149,7 +148,8 @@ class AsyncConversation:
         self._closed = True
         if self._running is not None:
             await self._running._stop(ConversationClosedError("The conversation was closed."))
-        await self._stack.let_go(self)
+        with about(self.id):
+            await self._stack.let_go(self)
 
     def turn(
         self,
@@ -162,12 +162,31 @@ class AsyncConversation:
 
         `voice` and `language` hold for this turn only.
         """
-        record = _Record(said, voice or self._voice, language or self._language)
+        return self._turn(_Record(said, voice, language))
+
+    def saying(
+        self,
+        text: Texts,
+        *,
+        voice: str | None = None,
+        language: str | Sequence[str] | None = None,
+        interruptible: bool = True,
+    ) -> AsyncTurn:
+        """Return the turn in which `text` is said, without the LLM; see `say` and `AsyncTurn`.
+
+        Raises:
+            ConfigurationError: it is no text, or an empty one.
+
+        """
+        return self._turn(_Record(saying(text), voice, language), interruptible=interruptible)
+
+    def _turn(self, record: _Record, *, interruptible: bool = True) -> AsyncTurn:
         return AsyncTurn(
             work=partial(self._work, record),
             begin=self._begin,
             finish=partial(self._finish, record),
             observe=lambda event: self._observers.notify(event, self.id),
+            interruptible=interruptible,
         )
 
     async def respond(
@@ -192,6 +211,73 @@ class AsyncConversation:
             async for _ in turn:
                 pass
         return turn.reply
+
+    async def say(
+        self,
+        text: Texts,
+        *,
+        voice: str | None = None,
+        language: str | Sequence[str] | None = None,
+        interruptible: bool = True,
+    ) -> Reply:
+        """Say a text, or what an iterator or async iterator gives, without the LLM.
+
+        What is played enters the history as the assistant's. `interruptible=False` makes
+        `AsyncTurn.interrupt` do nothing: for announcements that are to be heard to their end.
+
+        Raises:
+            BackendError: the iterator failed or gave nothing, or the TTS failed.
+            ConfigurationError: it is no text, or an empty one.
+            ConversationBusyError: a turn of this conversation is running.
+            ConversationClosedError: the conversation was closed.
+
+        """
+        turn = self.saying(text, voice=voice, language=language, interruptible=interruptible)
+        async with turn:
+            async for _ in turn:
+                pass
+        return turn.reply
+
+    def configure(
+        self,
+        *,
+        voice: str | Unset | None = UNSET,
+        language: str | Sequence[str] | Unset | None = UNSET,
+        system: str | Unset | None = UNSET,
+        history: History | Iterable[Message | Mapping[str, Any]] | Unset = UNSET,
+        observers: Iterable[object] | Unset = UNSET,
+    ) -> None:
+        """Change what is given from the next turn on; a turn that is running is not touched.
+
+        None takes a choice back, so that what the Stack was given holds: its voice and languages,
+        or the TTS's default voice and any language. For the system prompt, None is none.
+        The language holds for the STT, for the voice where none is named, and for how text is
+        cut and read; several may be named, and what is heard is taken for one of them.
+
+        Raises:
+            ConfigurationError: a value makes no sense; nothing is changed.
+            ConversationClosedError: the conversation was closed.
+            UnknownVoiceError: the loaded TTS has no such voice, or it does not speak the language.
+
+        """
+        self.require_open()
+        given = {"voice": voice, "language": language, "system": system}
+        new = {n: SETTINGS[n].check(v) for n, v in given.items() if v is not UNSET}
+        if not isinstance(history, Unset):
+            new["history"] = _history(history)
+        if not isinstance(observers, Unset):
+            new["observers"] = Observers(observers)
+        if new.keys() & {"voice", "language"}:
+            after = {"voice": self._voice, "language": self._language, **self._next, **new}
+            self._stack.require_voice(after["voice"], after["language"])
+        self._next.update(new)
+        if self._running is None:
+            self._apply()
+
+    def _apply(self) -> None:
+        new, self._next = self._next, {}
+        for name, value in new.items():
+            setattr(self, f"_{name}", value)
 
     def require_open(self) -> None:
         """Check that the conversation can be used.
@@ -218,15 +304,22 @@ class AsyncConversation:
                 "another conversation on the same Stack."
             )
         self._running = turn
+        self._apply()
 
     async def _work(self, record: _Record, emit: Emit, progress: TurnProgress) -> None:
-        await self._hold()
-        async with self._stack.in_use():
-            stages = await self._stack.stages(voice=record.voice, language=record.language)
-            # What was loaded first is not waited for: the turn's time begins here.
-            progress.timings = TurnTimings(input_complete_at=anyio.current_time())
-            said = await _hear(record.said)
-            await TurnRun(stages, emit, progress).run(said, partial(self._ask, record))
+        with about(self.id):
+            await self._hold()
+            async with self._stack.in_use():
+                stages = await self._stack.stages(
+                    voice=record.voice or self._voice, language=record.language or self._language
+                )
+                # What was loaded first is not waited for: the turn's time begins here.
+                progress.timings = TurnTimings(input_complete_at=anyio.current_time())
+                run = TurnRun(stages, emit, progress)
+                if isinstance(record.said, FunctionLLM):
+                    await run.say(record.said)
+                else:
+                    await run.run(await hear(record.said), partial(self._ask, record))
 
     def _ask(self, record: _Record, text: str, language: str | None) -> LLMRequest:
         record.message = Message(Role.USER, text)
@@ -238,26 +331,55 @@ class AsyncConversation:
             interrupted=self._interrupted,
         )
 
-    def _finish(self, record: _Record, reply: Reply | None, failure: BaseException | None) -> None:
-        """Remember the turn: what was said, and of the reply what was played."""
+    def _finish(
+        self,
+        record: _Record,
+        reply: Reply | None,
+        failure: BaseException | None,
+        is_told: bool,
+    ) -> None:
+        """Log and remember how the turn ended, and let what was configured meanwhile hold."""
         self._running = None
-        if reply is None:
-            return
-        end = "failed" if failure else "interrupted" if reply.interrupted else "finished"
-        _log.info("Conversation %s: turn %s (%s)", self.id, end, reply.timings)
-        if record.message is None or (failure is not None and not reply.played):
-            return  # nothing was said, or the user can just ask again
+        if reply is not None:
+            self._tell(reply, failure, is_told)
+            self._remember(record, reply, failure)
+        self._apply()
+
+    def _tell(self, reply: Reply, failure: BaseException | None, is_told: bool) -> None:
+        with about(self.id):
+            end = _end(reply, failure)
+            _log.info("Conversation %s: turn %s (%s)", self.id, end, reply.timings)
+            if failure is not None and not is_told:
+                _log.warning("Conversation %s: its turn was left before it could say so", self.id)
+
+    def _remember(self, record: _Record, reply: Reply, failure: BaseException | None) -> None:
+        """Keep what was said, and of the reply what was played."""
+        if failure is not None and not reply.played:
+            return  # the user can just ask again
         interrupted = reply.interrupted and failure is None
-        self._interrupted = reply.played if interrupted else None
         answer = Message(Role.ASSISTANT, reply.played, interrupted=interrupted)
-        self._history = self._history.append(record.message, *([answer] if reply.played else []))
+        new = [m for m in (record.message, answer) if m is not None and m.content]
+        if new:
+            self._interrupted = reply.played if interrupted else None
+            self._history = self._history.append(*new)
+
+
+def _end(reply: Reply, failure: BaseException | None) -> str:
+    """Say how a turn ended; not what an error says, which may quote what was said."""
+    if failure is None:
+        return "interrupted" if reply.interrupted else "finished"
+    kind = type(failure).__name__
+    if isinstance(failure, BackendError):
+        return f"failed in {failure.stage} {failure.backend} with {kind}"
+    return f"failed with {kind}"
 
 
 @define
 class _Record:
     """What a turn was given, and what it leaves for the history."""
 
-    said: TurnInput
+    said: TurnInput | FunctionLLM
+    """What the user said, or what stands in the LLM's place when the assistant speaks unasked."""
     voice: str | None
     language: str | Sequence[str] | None
     message: Message | None = None
@@ -272,23 +394,5 @@ def _refuse_beside_a_stack(**given: bool) -> None:
         )
 
 
-async def _hear(said: TurnInput) -> Audio | str:
-    """Return what was said as audio or text.
-
-    Raises:
-        AudioError: it cannot be read, or is too long to be a question.
-
-    """
-    if not isinstance(said, Audio | str):
-        if not isinstance(said, os.PathLike | bytes) and not hasattr(said, "read"):
-            raise ConfigurationError(
-                "A turn is an Audio, a path, bytes or a file (heard), or a str (read), "
-                f"not {type(said).__name__}."
-            )
-        said = await _threads.run(partial(Audio.load, max_duration=_LONGEST_INPUT), said)
-    if isinstance(said, Audio) and said.duration > _LONGEST_INPUT:
-        raise AudioError(
-            f"{said.duration:.0f} s of speech is too much for one turn (the most is "
-            f"{_LONGEST_INPUT:.0f} s); transcribe recordings with Stack.transcribe instead."
-        )
-    return said
+def _history(history: History | Iterable[Message | Mapping[str, Any]]) -> History:
+    return history if isinstance(history, History) else History(history)

@@ -6,7 +6,6 @@ backends is asked for. What may not live here: a global registry.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from importlib.metadata import Distribution, EntryPoint, distributions
 from typing import Final
@@ -14,13 +13,14 @@ from typing import Final
 import pluggy
 
 from . import hookspecs
+from ._logging import logger
 from .errors import DuplicateBackendError, EvakitError, PluginLoadError
 from .registry import BackendSpec, Registry, _canonical_name
 
 __all__ = ["ENTRY_POINT_GROUP", "discover"]
 
 ENTRY_POINT_GROUP: Final = "evakit"
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 def discover(plugins: Iterable[object] = ()) -> Registry:

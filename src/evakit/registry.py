@@ -119,13 +119,19 @@ class BackendSpec:
         fix = f"; install it with: pip install {self.distribution}" if self.distribution else ""
         return f"{', '.join(absent)} is not installed{fix}"
 
-    def create(self, model: str | None = None, **options: Any) -> Backend:
-        """Make an unloaded backend.
+    def create(self, model: str | None = None, /, **options: Any) -> Backend:
+        """Make an unloaded backend; `model` may be given as an option too.
 
         Raises:
+            ConfigurationError: the model is given twice.
             UnknownOptionError: the backend has no such option; names the nearest.
 
         """
+        if model is not None and "model" in options:
+            raise ConfigurationError(
+                f"{self.name} is given two models, {model!r} in its name and {options['model']!r} "
+                "as an option; leave one out."
+            )
         arguments = options if model is None else {"model": model, **options}
         known = inspect.signature(self.factory).parameters
         takes_any = any(p.kind is p.VAR_KEYWORD for p in known.values())

@@ -6,20 +6,20 @@ The only place that knows where a backend lives. What may not live here: history
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Self, TypeVar
 
 import anyio
 from attrs import field, frozen
 
-from . import _threads
+from . import _forked, _threads
 from ._choices import BackendLike, create
 from ._failures import errors_of, ungrouped
+from ._logging import logger
 from ._pipeline import Stages, transcribe
 from ._speaker import Speaker
 from ._voice_choice import VoiceChoice
@@ -35,18 +35,15 @@ from .errors import (
 )
 from .models import Model, ModelStore, Progress
 from .plugins import discover
+from .settings import UNSET, Unset, resolve
 from .transcript import Transcript
-from .voices import Voice, normalize_language
+from .voices import Voice, normalize_languages
 
 __all__ = ["LoadedBackend", "Stack"]
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 B = TypeVar("B", bound=Backend)
-
-DEFAULT_STT: Final = "whisper:base"
-DEFAULT_LLM: Final = "llamacpp"
-DEFAULT_TTS: Final = "piper"
 
 
 @frozen
@@ -68,30 +65,44 @@ class LoadedBackend:
 class Stack:
     """One set of loaded backends.
 
-    Constructing is cheap and looks at nothing; entering the block, or first use, loads. A
-    backend is given by name (`name[:model][@device]`), as `backend(name, **options)`, as an
-    instance, or as None to leave the stage out.
+    Constructing is cheap: it reads the settings and looks at nothing else; entering the block,
+    or first use, loads. A backend is given by name (`name[:model][@device]`), as
+    `backend(name, **options)`, as an instance, as a plain function, or as None to leave the
+    stage out. What is not given is decided by the environment, `evakit.toml` or the default.
+
+    Raises:
+        ConfigurationError: a setting makes no sense, wherever it stands.
+
     """
 
     def __init__(
         self,
         *,
-        stt: BackendLike = DEFAULT_STT,
-        llm: BackendLike = DEFAULT_LLM,
-        tts: BackendLike = DEFAULT_TTS,
-        voice: str | None = None,
-        language: str | Sequence[str] | None = None,
-        device: str | None = None,
+        stt: BackendLike | Unset = UNSET,
+        llm: BackendLike | Unset = UNSET,
+        tts: BackendLike | Unset = UNSET,
+        voice: str | Unset | None = UNSET,
+        language: str | Sequence[str] | Unset | None = UNSET,
+        device: str | Unset | None = UNSET,
         plugins: Iterable[object] = (),
         store: ModelStore | None = None,
         progress: Progress | None = None,
     ) -> None:
-        self._asked: dict[str, BackendLike] = {"stt": stt, "llm": llm, "tts": tts}
-        self.voice = voice
+        self.settings = resolve(
+            {
+                "stt": stt,
+                "llm": llm,
+                "tts": tts,
+                "voice": voice,
+                "language": language,
+                "device": device,
+            }
+        )
+        """What holds for it and its conversations, and where each value was given."""
+        self.voice = self.settings.voice
         """The voice of conversations that name none."""
-        self.languages = _languages(language)
+        self.languages = self.settings.language
         """What users may speak; empty when any."""
-        self._device = device
         self._plugins = tuple(plugins)
         self._store = store
         self._progress = progress
@@ -103,7 +114,7 @@ class Stack:
         self._uses = 0
         self._unused: anyio.Event | None = None
         self._created: list[Backend] = []  # what has to be unloaded, loaded or not
-        self._pid = os.getpid()
+        self._pid: int | None = None  # of the process that loaded it
 
     @property
     def backends(self) -> Mapping[str, LoadedBackend]:
@@ -134,6 +145,7 @@ class Stack:
 
         """
         self.require_open()
+        self._pid = os.getpid()
         if self._ready:
             return
         if self._lock is None:
@@ -207,10 +219,10 @@ class Stack:
         """
         if self._closed:
             raise ConversationClosedError("The stack was closed; make a new one.")
-        if self._pid != os.getpid():
+        if self._pid not in {None, os.getpid()}:
             raise ConversationClosedError(
-                "This process was forked from the one that made the stack, and engines do not come "
-                "along; make the stack or conversation in each worker, after the fork."
+                "This process was forked from one that used the stack, and engines do not come "
+                "along; make the stack or conversation in each worker, or use it only there."
             )
 
     async def transcribe(
@@ -228,7 +240,7 @@ class Stack:
             return
 
         async with self.in_use():
-            languages = _languages(language) or self.languages
+            languages = normalize_languages(language) or self.languages
             options = STTOptions(languages=languages, wants_words=words)
             return await transcribe(self._need("stt", STT), audio, options, ignore)
 
@@ -256,7 +268,7 @@ class Stack:
 
         """
         await self.load()
-        languages = _languages(language) or self.languages
+        languages = normalize_languages(language) or self.languages
         usual = await self._choose_voice(voice, languages[0] if languages else None)
         if not voice and not self.voice:
             for other in languages[1:]:  # whichever is heard, there is a voice for it
@@ -274,16 +286,32 @@ class Stack:
             choose_voice=choose,
         )
 
+    def require_voice(self, voice: str | None, language: str | Sequence[str] | None) -> None:
+        """Check, as far as it is known without loading, that the voice and languages fit.
+
+        Raises:
+            UnknownVoiceError: the loaded TTS has no such voice, or it does not speak the language.
+
+        """
+        languages = normalize_languages(language) or self.languages
+        if self._voices is not None:
+            self._voices.find(voice, languages[0] if languages else None)
+
     async def _choose_voice(self, name: str | None, language: str | None) -> Voice | None:
-        return None if self._voices is None else await self._voices.choose(name, language)
+        if self._voices is None:
+            return None
+        settled = {"tts": True, "voice": not name, "language": language in self.languages}
+        with self.settings.explaining(*(setting for setting, holds in settled.items() if holds)):
+            return await self._voices.choose(name, language)
 
     async def _load(self) -> None:
         registry = await _threads.run(discover, self._plugins)
         self._store = self._store or ModelStore()
-        chosen = {
-            stage: create(stage, asked, registry, self._device)
-            for stage, asked in self._asked.items()
-        }
+        chosen = {}
+        for stage in ("stt", "llm", "tts"):
+            with self.settings.explaining(stage, "device"):
+                asked = getattr(self.settings, stage)
+                chosen[stage] = create(stage, asked, registry, self.settings.device)
         async with anyio.create_task_group() as tasks:
             for stage, choice in chosen.items():
                 if choice is not None:
@@ -291,6 +319,7 @@ class Stack:
 
     async def _load_one(self, stage: str, new: Backend, wanted: Device) -> None:
         folders = await self._fetch(new.models())
+        _forked.leak_in_children(new)
         self._created.append(new)  # a load that fails half way is undone too
         new.in_stack = True
         with errors_of(BackendUnavailableError, new.name, "loading"):
@@ -298,7 +327,7 @@ class Stack:
             model = new.model_name
             if isinstance(new, TTS):  # its voices are its models
                 self._voices = VoiceChoice(new, self._fetch, self.voice)
-                voice = await self._voices.choose(None, _only(self.languages))
+                voice = await self._choose_voice(None, _only(self.languages))
                 model = voice.name if voice else model
             placement = verify_placement(new.name, wanted, new.placement())
         self._loaded[stage] = LoadedBackend(new.name, model, placement, new)
@@ -343,13 +372,6 @@ def _ensure(store: ModelStore | None, model: Model, progress: Progress | None) -
             progress(name, done, total)
 
     return (store or ModelStore()).ensure(model, progress=report)
-
-
-def _languages(language: str | Sequence[str] | None) -> tuple[str, ...]:
-    if language is None:
-        return ()
-    tags = (language,) if isinstance(language, str) else language
-    return tuple(normalize_language(tag) for tag in tags)
 
 
 def _only(languages: tuple[str, ...]) -> str | None:

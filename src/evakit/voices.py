@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from attrs import Attribute, field, frozen
 
 from .errors import ConfigurationError, UnknownLanguageError
 
-__all__ = ["Voice", "VoiceStyle", "normalize_language", "same_language"]
+__all__ = ["Voice", "VoiceStyle", "normalize_language", "normalize_languages", "same_language"]
 
 _TAG = re.compile(r"[a-z]{2,3}([-_][a-z0-9]{2,8})*", re.IGNORECASE | re.ASCII)
 
@@ -31,6 +32,19 @@ def normalize_language(tag: str) -> str:
         )
     first, *rest = tag.replace("_", "-").split("-")
     return "-".join([first.lower(), *(p.upper() if len(p) == 2 else p.title() for p in rest)])  # noqa: PLR2004 (a region has two letters)
+
+
+def normalize_languages(language: str | Iterable[str] | None) -> tuple[str, ...]:
+    """Return one tag, several or none (any language) as tags in the form of RFC 5646.
+
+    Raises:
+        UnknownLanguageError: one does not read like a language tag.
+
+    """
+    if language is None:
+        return ()
+    tags = (language,) if isinstance(language, str) else language
+    return tuple(normalize_language(tag) for tag in tags)
 
 
 def same_language(one: str, other: str) -> bool:

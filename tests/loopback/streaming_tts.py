@@ -29,6 +29,7 @@ class _Reply(TTSSession):
         self._tts, self._socket = tts, Session(f"{tts.url}/{voice.name}", tts.timeout)
         self._unspoken = deque()  # the words that were written, and whether one ends its text
         self._letters = self._start = 0  # of the first of them: how many were spoken, from when
+        self._end = None  # the message that was the last
 
     async def __aenter__(self):
         with self._errors():
@@ -48,14 +49,13 @@ class _Reply(TTSSession):
 
     async def __anext__(self):
         with self._errors():
-            message = await self._socket.receive()
+            message = self._end or await self._socket.receive()
         if message["type"] == "Final":
+            self._end = message
             raise StopAsyncIteration
         audio = Audio.from_pcm(base64.b64decode(message["audio"]), RATE)
         words, clauses = [], 0
-        for letter, start, end in message["alignment"]:  # in milliseconds
-            if letter.isspace():
-                continue
+        for _, start, end in filter(lambda at: at[0] != " ", message["alignment"]):  # in ms
             self._start = self._start if self._letters else start * RATE // 1000
             self._letters += 1
             word, ends_text = self._unspoken[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 from streaming_stt import StreamingSTT
 from streaming_tts import StreamingTTS
@@ -20,6 +22,10 @@ class TestStreamingSTT(STTConformance):
 
 
 class TestStreamingTTS(TTSConformance):
+    xfail: ClassVar = {
+        "test_writing_waits_while_enough_is_queued": "the service queues all that it is sent"
+    }
+
     @pytest.fixture
     def backend(self, tts_service):
         return StreamingTTS(tts_service.url)

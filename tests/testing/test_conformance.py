@@ -1,17 +1,18 @@
-"""The fakes do at the contract what real backends do."""
+"""The fakes do at the contract what real backends do; the suites themselves."""
 
 from __future__ import annotations
 
 import pytest
 
 from evakit.errors import ConfigurationError
+from evakit.testing import EnergyVAD, ScriptedLLM, ScriptedSTT, ScriptedTurnDetector, ToneTTS
 from evakit.testing.conformance import (
     LLMConformance,
     STTConformance,
     TTSConformance,
+    TurnDetectorConformance,
     VADConformance,
 )
-from evakit.testing.fakes import EnergyVAD, ScriptedLLM, ScriptedSTT, ToneTTS
 
 
 class TestScriptedSTT(STTConformance):
@@ -42,6 +43,18 @@ class TestEnergyVAD(VADConformance):
     @pytest.fixture
     def backend(self):
         return EnergyVAD()
+
+
+class TestScriptedTurnDetector(TurnDetectorConformance):
+    @pytest.fixture
+    def backend(self):
+        return ScriptedTurnDetector(*[0.7] * 20)
+
+
+class TestScriptedTurnDetectorWithoutAScript(TurnDetectorConformance):
+    @pytest.fixture
+    def backend(self):
+        return ScriptedTurnDetector()
 
 
 def test_an_expected_failure_of_no_test_is_refused():

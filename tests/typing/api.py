@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 import evakit
+from evakit import settings
 from evakit.abc import LLM, Capabilities, LLMRequest, STTOptions, TTSOptions
 
 
@@ -52,7 +53,7 @@ def texts() -> None:
     assert_type(history[0], evakit.Message)
     assert_type(history[:2], evakit.History)
     assert_type(evakit.History.from_json(history.to_json()), evakit.History)
-    assert_type(history.to_openai(), list[dict[str, str]])
+    assert_type(history.to_openai(), list[dict[str, Any]])
     word = evakit.Word("hello", 0, 8_000, 0.9)
     transcript = evakit.Transcript(
         "hello", [evakit.Segment("hello", 0, 8_000, [word])], language="en", sample_rate=16_000
@@ -131,6 +132,14 @@ def conversations(path: Path, speaker: list[evakit.Audio]) -> None:
                         pass
             turn.played(16_000)
         assert_type(turn.reply, evakit.Reply)
+
+
+def chosen(voice: str | None) -> None:
+    stack = evakit.Stack(llm=None, voice=voice or settings.UNSET, device=settings.UNSET)
+    assert_type(stack.settings.language, tuple[str, ...])
+    assert_type(stack.settings.given("voice"), tuple[settings.Given, ...])
+    evakit.AsyncConversation(stack, system=None)
+    assert_type(settings.resolve({"llm": "llamacpp"}), settings.Settings)
 
 
 async def async_conversations(path: Path) -> None:

@@ -27,3 +27,7 @@ class TestSilero(VADConformance):
     @pytest.fixture
     def backend(self):
         return SileroVAD()
+
+    @pytest.fixture
+    def speech(self, clips):
+        return clips["en/hello_world"][0]

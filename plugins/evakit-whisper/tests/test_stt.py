@@ -230,12 +230,13 @@ def test_how_the_audio_is_cut_up_changes_nothing(tiny, clips, cuts):
 async def test_a_cancelled_transcription_stops_at_the_next_segment(tiny, long_speech, clips):
     audio, _ = long_speech
     started, parts = anyio.Event(), []
+    loop = anyio.lowlevel.current_token()
     engine = tiny._engine
     segments = engine.segments
 
     def counted(*args, **options):
         parts.append(len(parts))
-        anyio.from_thread.run_sync(started.set)
+        anyio.from_thread.run_sync(started.set, token=loop)
         return segments(*args, **options)
 
     engine.segments = counted
@@ -253,12 +254,13 @@ async def test_a_cancelled_transcription_stops_at_the_next_segment(tiny, long_sp
 
 async def test_a_cancelled_transcription_of_silence_stops_too(tiny):
     started, runs = anyio.Event(), []
+    loop = anyio.lowlevel.current_token()
     silero = tiny._silero
     run = silero.run
 
     def counted(*arguments):
         runs.append(len(runs))
-        anyio.from_thread.run_sync(started.set)
+        anyio.from_thread.run_sync(started.set, token=loop)
         return run(*arguments)
 
     silero.run = counted

@@ -3,6 +3,8 @@
 What may not live here: retries, metrics, history, and defaults that hide errors.
 """
 
+from .._forked import leak
+from .._logging import logger
 from .._threads import check_cancelled, stop_asked
 from .backend import Backend, BlockingBackend, Capabilities, LoadContext
 from .llm import (
@@ -53,5 +55,7 @@ __all__ = [
     "Usage",
     "VADSession",
     "check_cancelled",
+    "leak",
+    "logger",
     "stop_asked",
 ]

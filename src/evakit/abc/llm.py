@@ -13,6 +13,7 @@ from typing import Any, Self
 
 import anyio
 from anyio import from_thread
+from anyio.lowlevel import current_token
 from attrs import field, frozen
 
 from .. import _threads
@@ -191,6 +192,7 @@ class _CallbackStream(LLMStream):
         # who may be waiting for a thread or for that very engine.
         self._send, self._receive = anyio.create_memory_object_stream[LLMChunk](math.inf)
         self._failure: Exception | None = None
+        self._loop = current_token()
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
         self._tasks.start_soon(self._work)
@@ -234,10 +236,11 @@ class _CallbackStream(LLMStream):
 
     def _emit(self, piece: LLMChunk) -> bool:
         # Engines swallow what their callback raises, so cancellation becomes a return value.
+        if _threads.stop_asked():
+            return True
         try:
-            _threads.check_cancelled()
-            return from_thread.run_sync(self._hand_over, piece)
-        except _threads.cancellations():
+            return from_thread.run_sync(self._hand_over, piece, token=self._loop)
+        except anyio.RunFinishedError:  # given up, and its loop has ended
             return True
 
     def _hand_over(self, piece: LLMChunk) -> bool:

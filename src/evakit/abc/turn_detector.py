@@ -39,10 +39,11 @@ class TurnDetector(Backend):
 
     @abstractmethod
     async def judge(self, question: TurnQuestion) -> float:
-        """Return how likely the speaker is done, in [0, 1].
+        """Return how likely the speaker is done, in [0, 1]. Several may be asked at once.
 
         Raises:
-            DetectionError: the engine failed.
+            AudioFormatError: the audio has another sample rate.
+            DetectionError: the engine failed. (A detector that fails has no opinion.)
 
         """
 
@@ -56,4 +57,5 @@ class BlockingTurnDetector(BlockingBackend, TurnDetector):
 
     async def judge(self, question: TurnQuestion) -> float:
         """Run `probability` in a worker thread."""
+        question.audio.require_sample_rate(self.sample_rate)
         return await _threads.run(self.probability, question, lane=self._lane, backend=self.name)

@@ -6,55 +6,30 @@ What may not live here: the turn itself.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import anyio
 import click
 from rich.text import Text
 
 from .. import _threads
+from .._turn_input import LONGEST_INPUT
 from ..audio import Audio, AudioWriter
-from ..conversation import _LONGEST_INPUT, AsyncConversation
+from ..conversation import AsyncConversation
 from ..errors import StorageError
 from ..events import Reply, TokenGenerated, TranscriptReady
+from ..settings import SETTINGS
 from ..timings import TurnTimings
 from .console import err, fetch_bars, json_option, out, print_json, print_table
+from .options import settings_options
 from .playback import play
 
 __all__ = ["ask", "demo"]
 
-F = TypeVar("F", bound=Callable[..., Any])
-
 _STAGES = ("stt", "llm", "tts")
-
-
-def _backend_options(command: F) -> F:
-    """Add the options that choose backends, voice, language and device."""
-    for option in reversed(
-        (
-            click.option("--stt", default="whisper:base", show_default=True, metavar="NAME"),
-            click.option("--llm", default="llamacpp", show_default=True, metavar="NAME"),
-            click.option("--tts", default="piper", show_default=True, metavar="NAME"),
-            click.option("--voice", metavar="NAME", help="Who answers. [default: the tts's own]"),
-            click.option(
-                "--language", metavar="TAG", help="What is spoken, such as fr. [default: detected]"
-            ),
-            click.option(
-                "--device",
-                default="auto",
-                show_default=True,
-                metavar="auto|cpu|cuda",
-                help="Where the models run.",
-            ),
-            click.option("--system", metavar="TEXT", help="The system prompt."),
-        )
-    ):
-        command = option(command)
-    return command
 
 
 @click.command()
@@ -67,9 +42,9 @@ def _backend_options(command: F) -> F:
     show_default=True,
     help="Where the spoken reply goes (.wav, .mp3, .flac or .ogg).",
 )
-@_backend_options
+@settings_options(*SETTINGS)
 @json_option
-def ask(question: str, output: str, as_json: bool, **choices: str | None) -> int:
+def ask(question: str, output: str, as_json: bool, **choices: Any) -> int:
     """Hear the QUESTION in an audio file, and answer it aloud."""
     return anyio.run(_ask, question, output, as_json, choices)
 
@@ -83,9 +58,9 @@ def ask(question: str, output: str, as_json: bool, **choices: str | None) -> int
     show_default=True,
     help="Where the spoken reply goes (.wav, .mp3, .flac or .ogg).",
 )
-@_backend_options
+@settings_options(*SETTINGS)
 @json_option
-def demo(output: str, as_json: bool, **choices: str | None) -> int:
+def demo(output: str, as_json: bool, **choices: Any) -> int:
     """Hear a question that comes with evakit, and answer it aloud.
 
     Fetches the three small models of the starter set the first time. Plays the question and
@@ -101,12 +76,12 @@ def demo(output: str, as_json: bool, **choices: str | None) -> int:
     return status
 
 
-async def _ask(question: str, output: str, as_json: bool, choices: dict[str, str | None]) -> int:
+async def _ask(question: str, output: str, as_json: bool, choices: dict[str, Any]) -> int:
     _require_writable(output)  # before anything is fetched, loaded or said
     with fetch_bars() as progress:
-        conversation = AsyncConversation(progress=progress, **choices)  # type: ignore[arg-type]
+        conversation = AsyncConversation(progress=progress, **choices)
         # Before the models, so that nothing is fetched for a question that cannot be heard.
-        said = await _threads.run(partial(Audio.load, max_duration=_LONGEST_INPUT), question)
+        said = await _threads.run(partial(Audio.load, max_duration=LONGEST_INPUT), question)
         await conversation.load()
     async with conversation:
         shown = False

@@ -24,8 +24,11 @@ ENTRY_POINT_GROUP: Final = "evakit.commands"
 # Our commands, and the modules they live in.
 _OURS: Final = {
     "ask": "ask",
+    "chat": "chat",
+    "config": "config",
     "demo": "ask",
     "models": "models",
+    "new-plugin": "new_plugin",
     "plugins": "plugins",
     "say": "say",
     "transcribe": "transcribe",
@@ -45,7 +48,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name in _OURS:
             module = importlib.import_module(f".{_OURS[name]}", __package__)
-            command: click.Command = getattr(module, name)
+            command: click.Command = getattr(module, name.replace("-", "_"))
             return command
         for entry_point in _from_plugins():
             if entry_point.name == name:

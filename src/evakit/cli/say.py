@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import anyio
 import click
@@ -20,6 +21,7 @@ from ..clauses import Clause, split_clauses
 from ..errors import ConfigurationError
 from ..stack import Stack
 from .console import fetch_bars, json_option, out, print_json, working
+from .options import settings_options
 
 __all__ = ["say"]
 
@@ -33,55 +35,32 @@ __all__ = ["say"]
     type=click.Path(dir_okay=False),
     help="Where the speech goes (.wav, .mp3, .flac or .ogg).",
 )
-@click.option("--tts", default="piper", show_default=True, metavar="NAME")
-@click.option("--voice", metavar="NAME", help="Who speaks. [default: the tts's own]")
-@click.option("--language", metavar="TAG", help="The language of the text. [default: the voice's]")
-@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda")
+@settings_options("tts", "voice", "language", "device")
 @json_option
-def say(
-    text: str,
-    output: str,
-    tts: str,
-    voice: str | None,
-    language: str | None,
-    device: str,
-    as_json: bool,
-) -> None:
+def say(text: str, output: str, as_json: bool, **choices: Any) -> None:
     """Speak TEXT into an audio file; `-` reads it from standard input."""
     if text == "-":
         text = sys.stdin.read()
-    anyio.run(_say, text, output, tts, voice, language, device, as_json)
+    anyio.run(_say, text, output, as_json, choices)
 
 
-async def _say(
-    text: str,
-    output: str,
-    tts: str,
-    voice: str | None,
-    language: str | None,
-    device: str,
-    as_json: bool,
-) -> None:
-    clauses = split_clauses(text, language)
-    if not any(clause.text for clause in clauses):
-        raise ConfigurationError(f"There is nothing to say in {text[:60]!r}; give it some words.")
+async def _say(text: str, output: str, as_json: bool, choices: dict[str, Any]) -> None:
     with fetch_bars() as progress:
-        stack = Stack(
-            stt=None,
-            llm=None,
-            tts=tts,
-            voice=voice,
-            language=language,
-            device=device,
-            progress=progress,
-        )
+        stack = Stack(stt=None, llm=None, progress=progress, **choices)
+        # The language of the text, if there is but one that it can be.
+        language = stack.languages[0] if len(stack.languages) == 1 else None
+        clauses = split_clauses(text, language)
+        if not any(clause.text for clause in clauses):
+            raise ConfigurationError(
+                f"There is nothing to say in {text[:60]!r}; give it some words."
+            )
         await stack.load()
     async with stack:
         started = time.perf_counter()
         duration, first = 0.0, None
         with ungrouped(), AudioWriter(output) as file, working("Speaking") as tell:
             async with (
-                stack.speaker(voice=voice, language=language) as speaker,
+                stack.speaker(language=language) as speaker,
                 anyio.create_task_group() as tasks,
             ):
                 tasks.start_soon(_write, speaker, clauses, tell)

@@ -6,6 +6,7 @@ What may not live here: the transcription itself.
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import anyio
 import click
@@ -15,34 +16,27 @@ from ..audio import Audio
 from ..errors import AudioError, BackendError
 from ..stack import Stack
 from .console import err, fetch_bars, json_option, out, print_json, working
+from .options import settings_options
 
 __all__ = ["transcribe"]
 
 
 @click.command()
 @click.argument("paths", metavar="FILE...", nargs=-1, required=True, type=click.Path())
-@click.option("--stt", default="whisper:base", show_default=True, metavar="NAME")
-@click.option("--language", metavar="TAG", help="What is spoken, such as fr. [default: detected]")
-@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda")
+@settings_options("stt", "language", "device")
 @json_option
-def transcribe(
-    paths: tuple[str, ...], stt: str, language: str | None, device: str, as_json: bool
-) -> int:
+def transcribe(paths: tuple[str, ...], as_json: bool, **choices: Any) -> int:
     """Write down what is said in each FILE.
 
     A file that cannot be used is named and passed over; the exit status is then 1.
     """
-    return anyio.run(_transcribe, paths, stt, language, device, as_json)
+    return anyio.run(_transcribe, paths, as_json, choices)
 
 
-async def _transcribe(
-    paths: tuple[str, ...], stt: str, language: str | None, device: str, as_json: bool
-) -> int:
+async def _transcribe(paths: tuple[str, ...], as_json: bool, choices: dict[str, Any]) -> int:
     status = 0
     with fetch_bars() as progress:
-        stack = Stack(
-            stt=stt, llm=None, tts=None, language=language, device=device, progress=progress
-        )
+        stack = Stack(llm=None, tts=None, progress=progress, **choices)
         await stack.load()
     async with stack:
         for path in paths:

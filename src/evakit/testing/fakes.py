@@ -1,7 +1,8 @@
-"""Scripted backends: deterministic, without threads, models or mocks.
+"""Scripted backends of each kind: deterministic, without threads, models or mocks.
 
 They do what real ones do at the contract, so a conversation's flow can be tested in
-milliseconds. What may not live here: assertions, and anything of pytest.
+milliseconds. Their delays are seconds on the clock of the event loop, which in a test may be a
+virtual one (`clock`). What may not live here: assertions, and anything of pytest.
 """
 
 from __future__ import annotations
@@ -29,14 +30,33 @@ from ..abc import (
     STTSession,
     TTSOptions,
     TTSSession,
+    TurnDetector,
+    TurnQuestion,
     VADSession,
 )
 from ..audio import Audio
-from ..errors import AudioFormatError, TranscriptionError
+from ..errors import AudioFormatError, DetectionError, TranscriptionError
 from ..transcript import Transcript, Word
 from ..voices import Voice
 
-__all__ = ["EnergyVAD", "ScriptedLLM", "ScriptedSTT", "ToneTTS"]
+__all__ = [
+    "EnergyVAD",
+    "ScriptedLLM",
+    "ScriptedSTT",
+    "ScriptedTurnDetector",
+    "ToneTTS",
+    "speech",
+]
+
+
+def speech(seconds: float = 1.0, *, sample_rate: int = 16_000) -> Audio:
+    """Return audio that the fakes take for speech: a tone. What is said in it, a script says."""
+    return _tone(round(seconds * sample_rate), sample_rate, peak=0.8)
+
+
+def _tone(n_samples: int, sample_rate: int, *, peak: float) -> Audio:
+    wave = np.sin(2 * np.pi * 220 * np.arange(n_samples) / sample_rate)
+    return Audio(peak * wave, sample_rate)
 
 
 class ScriptedSTT(STT):
@@ -92,11 +112,19 @@ class _ScriptedSTTSession(STTSession):
 class ScriptedLLM(LLM):
     """Replies what the script says, token by token; without a script, it repeats the user."""
 
-    def __init__(self, *replies: str | Sequence[LLMChunk] | Exception, delay: float = 0.0) -> None:
+    def __init__(
+        self,
+        *replies: str | Sequence[LLMChunk] | Exception,
+        delay: float = 0.0,
+        first_delay: float = 0.0,
+    ) -> None:
         self.script = deque(replies)
-        """What is still to be replied: a text (cut into words), chunks, or an exception."""
+        """What is still to be replied: a text (cut into words, each of them a token, and cut off
+        after `max_tokens`), chunks as they are, or an exception."""
         self.delay = delay
         """Seconds before each token."""
+        self.first_delay = first_delay
+        """Seconds before the first token, in addition: what reading the prompt takes."""
         self.requests: list[LLMRequest] = []
         self.tokens_given = 0
         self.stopped = 0
@@ -109,7 +137,9 @@ class ScriptedLLM(LLM):
             return _ScriptedStream(self, (), item)
         chunks: Sequence[LLMChunk] = item
         if isinstance(item, str):
-            chunks = (*_words(item), Finish("stop"))
+            words = _words(item)
+            limit = request.max_tokens or len(words)
+            chunks = (*words[:limit], Finish("stop" if limit >= len(words) else "length"))
         return _ScriptedStream(self, chunks, None)
 
 
@@ -126,6 +156,7 @@ class _ScriptedStream(LLMStream):
         self._backend = backend
         self._chunks = deque(chunks)
         self._error = error
+        self._delay = backend.first_delay + backend.delay
 
     async def __aexit__(
         self,
@@ -136,7 +167,8 @@ class _ScriptedStream(LLMStream):
         self._backend.stopped += bool(self._chunks)
 
     async def __anext__(self) -> LLMChunk:
-        await anyio.sleep(self._backend.delay)
+        await anyio.sleep(self._delay)
+        self._delay = self._backend.delay
         if self._chunks:
             self._backend.tokens_given += 1
             return self._chunks.popleft()
@@ -210,14 +242,18 @@ class _ToneSession(TTSSession):
         word = self._words.popleft()
         backend = self._backend
         count = int((len(word) + 1) * backend.seconds_per_character * backend.sample_rate)
-        samples = 0.1 * np.sin(2 * np.pi * 220 * np.arange(count) / backend.sample_rate)
         words = (Word(word, 0, count),) if backend.gives_words else None
         backend.chunks_given += 1
-        return Speech(Audio(samples, backend.sample_rate), words, clauses=int(not self._words))
+        audio = _tone(count, backend.sample_rate, peak=0.1)
+        return Speech(audio, words, clauses=int(not self._words))
 
 
 class EnergyVAD(VAD):
     """Takes loud frames for speech: the probability is the frame's peak."""
+
+    def __init__(self, *, delay: float = 0.0) -> None:
+        self.delay = delay
+        """Seconds that a frame takes."""
 
     def open(self) -> VADSession:
         return _EnergySession(self)
@@ -233,4 +269,33 @@ class _EnergySession(VADSession):
                 f"{self._backend.name} judges frames of {self._backend.frame_size} samples, not "
                 f"an array of shape {frame.shape}; cut the audio with Audio.frames()."
             )
+        await anyio.sleep(self._backend.delay)
         return float(np.abs(frame).max(initial=0.0))
+
+
+class ScriptedTurnDetector(TurnDetector):
+    """Judges as the script says; without a script, the speaker is done after a full second."""
+
+    def __init__(self, *answers: float | Exception, delay: float = 0.0) -> None:
+        self.script = deque(answers)
+        """What is still to be answered: probabilities; an exception is raised in its turn."""
+        self.delay = delay
+        """Seconds that an answer takes."""
+        self.questions: list[TurnQuestion] = []
+        self._has_script = bool(answers)
+
+    async def judge(self, question: TurnQuestion) -> float:
+        question.audio.require_sample_rate(self.sample_rate)
+        self.questions.append(question)
+        await anyio.sleep(self.delay)
+        if not self._has_script:
+            return min(max(question.silence_s, 0.0), 1.0)
+        if not self.script:
+            raise DetectionError(
+                "The script of ScriptedTurnDetector is at its end; give it more answers.",
+                backend=self.name,
+            )
+        answer = self.script.popleft()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer

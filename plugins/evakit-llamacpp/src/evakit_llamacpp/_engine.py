@@ -19,6 +19,8 @@ from typing import Any, Final
 
 from attrs import frozen
 
+from evakit.abc import leak
+
 from ._listener import Listener, private_listener
 from ._wire import EngineClosedError, EngineError
 
@@ -65,6 +67,7 @@ class Engine:
 
         """
         vendor = import_module("xllamacpp")
+        _first_process()
         self._listener = listener or private_listener()
         try:
             self._devices_before = vendor.get_device_info()
@@ -236,7 +239,18 @@ def _parameters(vendor: Any, options: EngineOptions, listener: Listener) -> Any:
     return parameters
 
 
+@lru_cache(maxsize=1)
+def _first_process() -> int:
+    """Return the process that used llama.cpp first; a forked child inherits the answer."""
+    return os.getpid()
+
+
 def _free(held: list[Any], listener: Listener, owner: int) -> None:
+    if os.getpid() != owner:  # a forked child leaves its parent's engine and socket alone
+        return
+    if os.getpid() != _first_process():
+        # The destructor waits for llama.cpp's thread that writes its log, and a forked child
+        # of a process that has used llama.cpp has none.
+        leak(held[:])
     held.clear()  # the server ends in its destructor
-    if os.getpid() == owner:  # a forked child leaves its parent's socket alone
-        listener.close()
+    listener.close()

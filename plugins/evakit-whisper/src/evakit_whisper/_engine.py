@@ -18,13 +18,23 @@ import numpy.typing as npt
 from faster_whisper import WhisperModel, transcribe
 from faster_whisper.audio import pad_or_trim
 
+from evakit.abc import logger
+
 __all__ = ["ENGINE_ERRORS", "Engine"]
 
 ENGINE_ERRORS: Final = (RuntimeError, ValueError, IndexError, KeyError)
 """What CTranslate2 and faster-whisper raise when they fail."""
 
-# faster-whisper warns through a logger without a handler, which Python then prints.
-logging.getLogger("faster_whisper").addHandler(logging.NullHandler())
+
+class _Chatter(logging.LoggerAdapter[logging.Logger]):
+    """What faster-whisper tells: lengths, languages and probabilities; all of it at DEBUG."""
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        del level
+        super().log(logging.DEBUG, msg, *args, **kwargs)
+
+
+_CHATTER: Final = _Chatter(logger("evakit.whisper"))
 
 
 class _NoBar(transcribe.tqdm):  # type: ignore[misc] # tqdm has no types
@@ -68,6 +78,15 @@ class Engine(WhisperModel):  # type: ignore[misc] # faster-whisper has no types
             if code == "en" or tokens.token_to_id(f"<|{code}|>") is not None
         )
         """Whisper's codes of the languages that this very model has tokens for."""
+
+    @property
+    def logger(self) -> _Chatter:
+        """Where faster-whisper tells what it does; its own would show that to the user."""
+        return _CHATTER
+
+    @logger.setter
+    def logger(self, _: object) -> None:
+        """Leave faster-whisper's own logger alone."""
 
     def encode(self, features: npt.NDArray[np.float32]) -> Any:
         """Encode a window, or hand out what `first_window` has encoded already."""
