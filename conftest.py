@@ -11,9 +11,6 @@ from hypothesis import settings
 from evakit.audio import Audio
 from evakit.models import Model, ModelFile, ModelStore, WheelSource
 
-pytest.register_assert_rewrite("evakit.testing.conformance")  # its failures show the values
-
-
 # Where a test has to say the same each time; at a desk, new examples find new faults.
 settings.register_profile("ci", derandomize=True, deadline=None)
 if os.environ.get("CI"):

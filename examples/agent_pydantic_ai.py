@@ -30,7 +30,7 @@ remember = {
 
 async def brain(request: LLMRequest) -> AsyncIterator[str]:
     """Yield what the agent says as it comes; of its earlier replies it knows what was heard."""
-    past = [remember[m.role](m.content) for m in request.messages[:-1] if m.role in remember]
+    past = [remember[m.role](m.content) for m in request.history if m.role in remember]
     async with agent.run_stream_events(request.text, message_history=past) as events:
         async for event in events:
             match event:

@@ -68,7 +68,7 @@ def brain(request: LLMRequest) -> Iterator[str]:
         for step in steps:
             match step:
                 case ToolCall(name=name) if name != "final_answer":
-                    yield "One moment. "
+                    yield "Let me look that up. One moment. "
                 case FinalAnswerStep(output=answer):
                     yield str(answer)
                 case _:

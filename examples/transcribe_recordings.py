@@ -22,7 +22,7 @@ async def main(recordings: Iterable[Path]) -> None:
     """Transcribe one recording after the other with one loaded model."""
     async with evakit.Stack(llm=None, tts=None) as stack:
         for recording in recordings:
-            transcript = await stack.transcribe(evakit.Audio.load(recording))
+            transcript = await stack.transcribe(recording)
             print(f"{recording.name} (language: {transcript.language})")
             for segment in transcript.segments:
                 print(f"  {segment.start / (transcript.sample_rate or 1):6.1f} s  {segment.text}")

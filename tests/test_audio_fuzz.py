@@ -39,7 +39,7 @@ WITH_FFMPEG = [
     ("3gp", "libopencore_amrnb", 8_000, {}),
     ("amr", "libopencore_amrnb", 8_000, {}),
     ("adts", "aac", 44_100, {}),
-    ("wav", "g726", 8_000, {}),
+    ("matroska", "aac", 44_100, {}),
     ("ogg", "flac", 16_000, {}),
 ]
 WITH_SOUNDFILE = [

@@ -29,7 +29,8 @@ def test_a_history_survives_the_form_of_openai(history):
 def test_what_goes_to_a_server_is_plain_and_knows_no_further_keys(history):
     entries = history.to_openai()
     assert json.loads(json.dumps(entries)) == entries
-    assert all({"role", "content"} <= e.keys() <= {"role", "content", "name"} for e in entries)
+    known = {"role", "content", "name", "tool_calls", "tool_call_id"}
+    assert all({"role", "content"} <= entry.keys() <= known for entry in entries)
 
 
 @given(make.histories(), make.messages())

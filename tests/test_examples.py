@@ -21,6 +21,9 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 # Of each example: something that it prints, and the files that it leaves.
 SAYS = {
     "agent_langgraph.py": ("And tomorrow? -> Tomorrow as well.", set()),
+    "agent_openai.py": ("When are you open? -> We are open from ten to six.", set()),
+    "agent_pydantic_ai.py": ("Shall I keep a cake for you?", set()),
+    "agent_smolagents.py": ("One moment. On Monday it is open from ten to six.", set()),
     "ask_a_file.py": ("heard:  What is the capital of France?", {"answer.wav"}),
     "bot_with_threads.py": ("at 48000 Hz>", set()),
     "greeting.py": ("assistant: Good morning! What would you like to know?", {"greeting.wav"}),

@@ -357,7 +357,7 @@ logging.getLogger().setLevel("INFO")
 def test_a_format_with_the_id_works_wherever_the_program_puts_its_handler(configure, when):
     places = {"before": "", "after": ""} | {when: configure}
     done = subprocess.run(
-        [sys.executable, "-X", "dev", "-c", PRINTING.format(**places)],
+        [sys.executable, "-W", "default", "-c", PRINTING.format(**places)],
         capture_output=True,
         text=True,
         check=False,

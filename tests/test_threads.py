@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import threading
 
 import anyio
@@ -477,3 +478,71 @@ async def test_a_failure_while_starting_gives_the_lane_back(anyio_backend):
         with pytest.raises(StopAsyncIteration):
             await anext(iterator)
     assert not lane._held
+
+
+# --- what does not stop
+
+
+async def test_work_that_does_not_stop_is_given_up_and_its_lane_says_so_until_it_does(
+    anyio_backend, caplog
+):
+    lane, started, go_on = Lane("stuck"), threading.Event(), threading.Event()
+
+    def work():
+        started.set()
+        go_on.wait(10)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(lambda: _threads.run(work, lane=lane, backend="stuck", patience=0.05))
+        await eventually(started.is_set)
+        tasks.cancel_scope.cancel()
+    with pytest.raises(BackendBusyError, match="stuck was told to stop") as caught:
+        await _threads.run(lambda: "next", lane=lane, backend="stuck")
+    assert caught.value.retryable
+    assert [r.levelname for r in caplog.records] == ["WARNING"]
+
+    go_on.set()
+    until(lambda: not lane._held)
+    assert await _threads.run(lambda: "next", lane=lane) == "next"
+
+
+async def test_those_who_wait_for_a_lane_hear_at_once_that_its_holder_is_stuck(anyio_backend):
+    lane, started, go_on = Lane("stuck"), threading.Event(), threading.Event()
+
+    def work():
+        started.set()
+        go_on.wait(10)
+
+    async def wait_behind():
+        with pytest.raises(BackendBusyError, match="told to stop"):
+            await _threads.run(lambda: None, lane=lane)
+        go_on.set()
+
+    async with anyio.create_task_group() as waiting:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lambda: _threads.run(work, lane=lane, patience=0.05))
+            await eventually(started.is_set)
+            waiting.start_soon(wait_behind)
+            await eventually(lambda: lane.waiting == 1)
+            tasks.cancel_scope.cancel()
+
+
+async def test_worker_threads_are_daemons_so_that_no_exit_waits_for_them(anyio_backend):
+    assert await _threads.run(lambda: threading.current_thread().daemon)
+
+
+async def test_hops_one_after_the_other_share_a_thread(anyio_backend):
+    assert len({await _threads.run(threading.get_ident) for _ in range(50)}) <= 2
+
+
+async def test_the_work_sees_the_context_of_its_caller_and_leaves_it_alone(anyio_backend):
+    variable = contextvars.ContextVar("variable")
+    variable.set("the caller's")
+
+    def work():
+        seen = variable.get()
+        variable.set("the thread's")
+        return seen
+
+    assert await _threads.run(work) == "the caller's"
+    assert variable.get() == "the caller's"

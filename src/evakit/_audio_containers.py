@@ -20,11 +20,6 @@ _SOUND_CHUNK: Final = {b"WAVE": b"data", b"AIFF": b"SSND", b"AIFC": b"SSND"}
 _MAX_CHUNKS: Final = 1_000  # chunks looked at; a hostile file could hold millions
 _ID3_HEADER: Final = 10  # bytes of the header, and of the footer, of a tag
 _MAX_PAGE: Final = 65_307  # bytes of an Ogg page (RFC 3533, section 6)
-_FORMS: Final = {
-    (b"RIFF", b"WAVE"): "wav",
-    (b"FORM", b"AIFF"): "aiff",
-    (b"FORM", b"AIFC"): "aiff",
-}
 _STARTS: Final = {
     b"\x1aE\xdf\xa3": "matroska",  # WebM is Matroska with fewer codecs
     b"#!AMR": "amr",
@@ -37,7 +32,7 @@ _BOXES: Final = frozenset({b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"wide",
 
 
 def container_of(file: IO[bytes]) -> str | None:
-    """Return the kind of file, by the name of FFmpeg's demuxer for it; None if it is no other.
+    """Return the kind of file that FFmpeg may read, by the name of its demuxer; None for others.
 
     Only what is to be opened by name stands here: FFmpeg, left to guess, also takes a text that
     names other files and addresses for audio.
@@ -51,8 +46,7 @@ def container_of(file: IO[bytes]) -> str | None:
         magic = file.read(2) or magic
     if len(magic) > 1 and magic[0] == 0xFF and magic[1] & 0xE0 == 0xE0:  # noqa: PLR2004 (MPEG sync)
         return "mp3" if magic[1] & 0x06 else "aac"  # ADTS is "layer 0" (ISO 13818-7, 6.2.1)
-    known = (kind for start, kind in _STARTS.items() if magic.startswith(start))
-    return next(known, _FORMS.get((magic[:4], magic[8:12])))
+    return next((kind for start, kind in _STARTS.items() if magic.startswith(start)), None)
 
 
 def check_complete(file: IO[bytes], size: int, name: str) -> tuple[int, bytes] | None:

@@ -28,11 +28,12 @@ AudioSource = os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]
 DECODING_PATIENCE: Final = 10.0
 """Seconds of computing that reading a file may take beyond the length of the sound found in it.
 
-Decoding is a hundred times faster than speech on small machines, so only what is made to be slow
-comes near. Computing time, not time that passes: a slow disk or a busy machine is nobody's fault.
+Every format is decoded more than a hundred times faster than it is listened to
+(`benchmarks/audio_formats.py`), so only what is made to be slow comes near. Computing time, not
+time that passes: a slow disk or a busy machine is nobody's fault.
 """
 
-_BLOCK: Final = 1 << 18  # bytes of a pipe taken at a time
+_BLOCK: Final = 1 << 18  # bytes taken at a time, of a pipe and by a decoder
 _IN_MEMORY: Final = 1 << 24  # bytes of a pipe kept in memory; the rest goes to a temporary file
 _MAX_PIPE: Final = 1 << 32  # bytes taken from a pipe: what the header of a WAV can count
 
@@ -172,7 +173,7 @@ class Input:
 
     def read(self, size: int) -> bytes:
         """Return at most `size` bytes; none at the end, and none from when something failed."""
-        data = bytearray(size)
+        data = bytearray(min(size, _BLOCK))  # a damaged file can ask for much more than there is
         return bytes(memoryview(data)[: self.readinto(data)])
 
     def readinto(self, buffer: Any) -> int:

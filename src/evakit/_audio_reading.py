@@ -25,10 +25,11 @@ from .errors import AudioError, AudioFormatError, EmptyAudioError
 __all__ = ["read_audio"]
 
 # What libsndfile knows nothing of; what it reads, but tells the terminal of each fault, and plays
-# over most of them; and what it reads with some codecs and not with others.
+# over most of them; and what it reads with some codecs and not with others. (Not WAV: FFmpeg
+# fills as much memory as a damaged chunk of it claims to be long.)
 _NOT_FOR_SOUNDFILE: Final = frozenset({"matroska", "mov", "amr", "aac"})
 _RATHER_NOT_FOR_SOUNDFILE: Final = frozenset({"mp3", "caf"})
-_IN_PART_FOR_SOUNDFILE: Final = frozenset({"wav", "aiff", "caf", "ogg", "mp3"})
+_IN_PART_FOR_SOUNDFILE: Final = frozenset({"caf", "ogg", "mp3"})
 _FIRST: Final = 1 << 18  # samples that an array of unknown length begins with
 
 

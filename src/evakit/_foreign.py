@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import math
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -20,10 +20,13 @@ from anyio.lowlevel import EventLoopToken, current_token
 from attrs import frozen
 
 from . import _threads
+from ._logging import logger
 from ._watchdog import watched
 from .errors import BackendError, BackendTimeoutError
 
 __all__ = ["Call", "Kind", "is_async", "name_of"]
+
+_log = logger(__name__)
 
 # Pieces that may wait for their reader: enough for the tokens of some clauses, and a bound for a
 # function that never ends.
@@ -164,15 +167,48 @@ class Call:
         with self._send:
             try:
                 if is_async(self._function):
-                    await watched(self._take_async(self._function(*self._args)), self._name)
+                    await self._apart(self._take_async(self._function(*self._args)))
                     return
                 rest = await self._in_thread(lambda: self._function(*self._args))
                 if rest is not None:  # made in a thread, and to be run here
-                    await watched(self._take_async(rest), self._name)
+                    await self._apart(self._take_async(rest))
             except BaseException as error:  # raised to whoever iterates
                 if _is_cancelled() or isinstance(error, KeyboardInterrupt):
                     raise
                 self._failure = _plain(error)
+
+    async def _apart(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run what is the user's as its libraries expect it: under asyncio, cancelled once.
+
+        A cancel scope cancels again at each `await`, also at those with which a library ends
+        what it has begun: LangGraph would leave its model running.
+        """
+        if not issubclass(anyio.get_cancelled_exc_class(), asyncio.CancelledError):
+            await watched(work, self._name)
+            return
+        failures: list[BaseException] = []
+
+        async def kept() -> None:
+            try:
+                await watched(work, self._name)
+            except BaseException as error:  # noqa: BLE001 (a SystemExit here would end the loop)
+                failures.append(error)
+
+        task = asyncio.get_running_loop().create_task(kept())
+        try:
+            await asyncio.wait([task])
+        finally:
+            if not task.done():
+                task.cancel()
+                with anyio.CancelScope(shield=True), anyio.move_on_after(_GRACE):
+                    await asyncio.wait([task])
+                if not task.done():
+                    _log.warning(
+                        "%s was cancelled and goes on all the same; let its cancellation pass",
+                        self._name,
+                    )
+        if failures:
+            raise failures[0]
 
     async def _take_async(self, result: Any) -> None:
         """Pass on what an async function gives."""

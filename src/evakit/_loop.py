@@ -117,7 +117,7 @@ class Loop:
         if self.is_elsewhere:
             raise ConversationClosedError(
                 "This process was forked from one that used the conversation, and engines do "
-                "not come along; make a conversation in each worker, or use it only there."
+                "not come along; make a conversation in each worker, after the fork."
             )
         with self._lock:
             if self._shut:

@@ -16,7 +16,7 @@ from .abc import LLMRequest
 from .audio import Audio, AudioSource
 from .errors import AudioError, ConfigurationError
 
-__all__ = ["LONGEST_INPUT", "TurnInput", "hear", "saying"]
+__all__ = ["LONGEST_INPUT", "TurnInput", "hear", "load", "saying"]
 
 TurnInput = Audio | AudioSource | str
 """What a user's turn can be given as: audio of any form is heard, a str is read as text."""
@@ -30,21 +30,38 @@ async def hear(said: TurnInput) -> Audio | str:
 
     Raises:
         AudioError: it cannot be read, or is too long to be a question.
+        ConfigurationError: it is nothing that can be heard or read.
 
     """
-    if not isinstance(said, Audio | str):
-        if not isinstance(said, os.PathLike | bytes) and not hasattr(said, "read"):
-            raise ConfigurationError(
-                "A turn is an Audio, a path, bytes or a file (heard), or a str (read), "
-                f"not {type(said).__name__}."
-            )
-        said = await _threads.run(partial(Audio.load, max_duration=LONGEST_INPUT), said)
-    if isinstance(said, Audio) and said.duration > LONGEST_INPUT:
+    if isinstance(said, str):
+        return said
+    audio = await load(said, max_duration=LONGEST_INPUT)
+    if audio.duration > LONGEST_INPUT:
         raise AudioError(
-            f"{said.duration:.0f} s of speech is too much for one turn (the most is "
+            f"{audio.duration:.0f} s of speech is too much for one turn (the most is "
             f"{LONGEST_INPUT:.0f} s); transcribe recordings with Stack.transcribe instead."
         )
-    return said
+    return audio
+
+
+async def load(audio: Audio | AudioSource, *, max_duration: float = 4 * 3600.0) -> Audio:
+    """Return audio of any form as an Audio; it is read in a thread.
+
+    Raises:
+        AudioError: it cannot be read, or is too long.
+        ConfigurationError: it is nothing that can be heard.
+
+    """
+    if isinstance(audio, Audio):
+        return audio
+    if not isinstance(audio, os.PathLike | bytes | bytearray | memoryview) and not hasattr(
+        audio, "read"
+    ):
+        raise ConfigurationError(
+            "What is heard is an Audio, a path (pathlib.Path), bytes or a file, "
+            f"not {type(audio).__name__}."
+        )
+    return await _threads.run(partial(Audio.load, max_duration=max_duration), audio)
 
 
 def saying(text: Texts) -> FunctionLLM:

@@ -26,7 +26,7 @@ from ._audio_samples import check_rate, check_samples, frozen_view
 from ._audio_writing import AudioFile, encode_audio
 from .errors import AudioFormatError, ConfigurationError
 
-__all__ = ["Audio", "AudioFormat", "AudioSource", "AudioWriter"]
+__all__ = ["Audio", "AudioFormat", "AudioSource", "AudioWriter", "PCMEncoder"]
 
 _MAX_CHANNELS: Final = 1024  # what libsndfile takes
 
@@ -237,8 +237,9 @@ class Audio:
         An open file is read from its start where it can seek, else from where it is.
         `sample_rate` in hertz resamples while reading, so that a long file is never held at
         its own rate; None keeps the file's. `max_duration` in seconds bounds what a hostile
-        file can make of the memory. It blocks for about 1/300 of the sound's duration: a program
-        with an event loop passes the file itself to a turn, which reads it in a thread.
+        file can make of the memory. It blocks for about a hundredth of the sound's duration at
+        most: a program with an event loop passes the file itself to a turn, which reads it in a
+        thread.
 
         Raises:
             AudioError: the file cannot be read.

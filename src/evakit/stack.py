@@ -22,9 +22,10 @@ from ._failures import errors_of, ungrouped
 from ._logging import logger
 from ._pipeline import Stages, transcribe
 from ._speaker import Speaker
+from ._turn_input import load
 from ._voice_choice import VoiceChoice
 from .abc import LLM, STT, TTS, Backend, LoadContext, STTOptions, TTSOptions
-from .audio import Audio
+from .audio import Audio, AudioSource
 from .devices import Device, Placement, verify_placement
 from .errors import (
     BackendError,
@@ -222,15 +223,22 @@ class Stack:
         if self._pid not in {None, os.getpid()}:
             raise ConversationClosedError(
                 "This process was forked from one that used the stack, and engines do not come "
-                "along; make the stack or conversation in each worker, or use it only there."
+                "along; make the stack or conversation in each worker, after the fork."
             )
 
     async def transcribe(
-        self, audio: Audio, *, language: str | Sequence[str] | None = None, words: bool = False
+        self,
+        audio: Audio | AudioSource,
+        *,
+        language: str | Sequence[str] | None = None,
+        words: bool = False,
     ) -> Transcript:
-        """Return what is said in `audio`; `words=True` asks for word positions.
+        """Return what is said in `audio`, of up to four hours; `words=True` asks for positions.
+
+        A path, bytes or a file is read in a thread, as it would be for a turn.
 
         Raises:
+            AudioError: the audio cannot be read.
             TranscriptionError: the backend failed.
             UnknownLanguageError: the model does not know the language.
 
@@ -242,7 +250,8 @@ class Stack:
         async with self.in_use():
             languages = normalize_languages(language) or self.languages
             options = STTOptions(languages=languages, wants_words=words)
-            return await transcribe(self._need("stt", STT), audio, options, ignore)
+            heard = await load(audio)
+            return await transcribe(self._need("stt", STT), heard, options, ignore)
 
     @asynccontextmanager
     async def speaker(

@@ -201,3 +201,16 @@ async def test_leaving_a_reply_that_waits_for_the_engine_leaves_the_queue(anyio_
     assert llm.ended == []
     llm._lane.release()
     assert not llm._lane._held
+
+
+def test_a_request_comes_apart_into_what_agents_ask_for():
+    history = (Message("user", "Hi."), Message("assistant", "Hello."))
+    asked = LLMRequest(
+        messages=(Message("system", "Be brief."), *history, Message("user", "Who are you?"))
+    )
+    assert (asked.system, asked.history, asked.text) == ("Be brief.", history, "Who are you?")
+    assert asked.to_openai()[0] == {"role": "system", "content": "Be brief."}
+    bare = LLMRequest(messages=(Message("user", "Hi."),))
+    assert (bare.system, bare.history, bare.text) == ("", (), "Hi.")
+    empty = LLMRequest(messages=())
+    assert (empty.system, empty.history, empty.text) == ("", (), "")

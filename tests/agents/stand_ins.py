@@ -10,7 +10,6 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import anyio
-import pydantic_ai as ai
 from agents import Model as OpenAIModel
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessageChunk
@@ -39,11 +38,18 @@ class Script:
         """For each call of a model, the messages: role and content."""
         self.stopped: list[str] = []
         """What ended a reply before its end."""
-        self.waiting = 0
-        self._gate = threading.Event()
+        self.waiting = threading.Semaphore(0)
+        """Counts the models that have come to where they wait."""
+        self._gate = anyio.Event()
+        self._gate_of_threads = threading.Event()
 
     def open(self):
         self._gate.set()
+        self._gate_of_threads.set()
+
+    async def at_work(self):
+        """Wait until a model waits."""
+        assert await anyio.to_thread.run_sync(self.waiting.acquire, True, 10)  # noqa: FBT003 (blocking)
 
     def begin(self, asked):
         """Note the question; return the reply in pieces."""
@@ -52,7 +58,10 @@ class Script:
         if "Fail" in question:
             raise ValueError("out of tea")
         found = [text for role, text in asked if role == "tool"]
-        return ["That is a good question. And ", *(found[-1:] or [f"You said {question!r} ", "to me."])]
+        return [
+            "That is a good question. And ",
+            *(found[-1:] or [f"You said {question!r} ", "to me."]),
+        ]
 
     async def stream(self, asked):
         first, *rest = self.begin(asked)
@@ -64,18 +73,17 @@ class Script:
     async def wait(self, asked):
         if not self.is_to_wait(asked):
             return
-        self.waiting += 1
+        self.waiting.release()
         try:
-            while not self._gate.is_set():
-                await anyio.sleep(0.001)
+            await self._gate.wait()
         except BaseException as error:
             self.stopped.append(type(error).__name__)
             raise
 
     def wait_in_thread(self, asked):
         if self.is_to_wait(asked):
-            self.waiting += 1
-            assert self._gate.wait(20)
+            self.waiting.release()
+            assert self._gate_of_threads.wait(20)
 
     @staticmethod
     def is_to_wait(asked):
@@ -105,7 +113,7 @@ def pydantic_ai(script):
 
 
 def langgraph(script):
-    roles = {"human": "user", "ai": "assistant", "system": "tool"}
+    roles = {"human": "user", "ai": "assistant"}
 
     class Model(BaseChatModel):
         _llm_type = "scripted"
@@ -114,10 +122,11 @@ def langgraph(script):
             raise RuntimeError("This model is streamed only.")
 
         async def _astream(self, messages, *_, **__):
-            asked = [(roles[m.type], m.text) for m in messages[1:]]  # after the system prompt
-            # The graph looks something up for each question; it matters for one of them.
-            matters = [entry for entry in asked if "When" in asked[-2][1] or entry[0] != "tool"]
-            async for piece in script.stream(matters):
+            facts, *messages = messages  # what the graph knows matters for one question
+            asked = [(roles[m.type], m.text) for m in messages if m.type != "system"]
+            if "When" in asked[-1][1]:
+                asked.append(("tool", facts.text))
+            async for piece in script.stream(asked):
                 yield ChatGenerationChunk(message=AIMessageChunk(piece))
 
     module = example("langgraph")
@@ -140,9 +149,11 @@ def openai_agents(script):
             if "When" in asked[-1][1]:
                 script.asked.append(asked)
                 item = openai.ResponseFunctionToolCall(
-                    name="opening_hours", arguments='{"day": "Monday"}', call_id="1",
+                    name="opening_hours",
+                    arguments='{"day": "Monday"}',
+                    call_id="1",
                     type="function_call",
-                )  # fmt: skip
+                )
             else:
                 async for piece in script.stream(asked):
                     text.append(piece)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from contextlib import asynccontextmanager
 
@@ -15,12 +16,6 @@ from evakit.abc import LLMRequest
 from evakit.chat import Message
 from evakit.errors import GenerationError
 from evakit.testing.fakes import ToneTTS
-
-
-async def at_work(script):
-    """Wait until a model has said its first words, and waits itself."""
-    while not script.waiting:
-        await anyio.sleep(0.001)
 
 
 @asynccontextmanager
@@ -40,7 +35,7 @@ async def test_a_reply_is_streamed_while_the_agent_still_works(brain, script):
                 script.open()  # the model goes on only after its first words were here
                 tokens.append(event.text)
     assert len(tokens) > 1
-    assert script.waiting == 1
+    await script.at_work()  # it did wait
     assert turn.reply.text == "".join(tokens)
     assert not turn.reply.interrupted
 
@@ -67,7 +62,7 @@ async def test_an_interruption_stops_the_agent_within_its_model(async_brain, scr
     async with conversation(async_brain) as talk, talk.turn("Wait.") as turn:
         async for event in turn:
             if isinstance(event, evakit.AudioReady):
-                await at_work(script)
+                await script.at_work()
                 break
     assert turn.reply.interrupted
     assert script.stopped == ["CancelledError"]
@@ -86,7 +81,7 @@ async def test_an_agent_in_a_thread_ends_with_the_step_that_it_is_at(script):
     async with conversation(noting) as talk:
         async with talk.turn("Wait.") as turn:
             async for _ in turn:
-                await at_work(script)
+                await script.at_work()
                 break
         assert turn.reply.interrupted
         assert not has_ended.is_set()
@@ -95,6 +90,14 @@ async def test_an_agent_in_a_thread_ends_with_the_step_that_it_is_at(script):
         assert await anyio.to_thread.run_sync(has_ended.wait, 10)
         assert len(script.asked) == asked  # no further step was begun
         assert (await talk.respond("Are you there?")).text
+
+
+async def test_what_fills_the_time_is_spoken_while_the_tool_works(script):
+    async with conversation(stand_ins.smolagents(script)) as talk, talk.turn("Wait.") as turn:
+        async for event in turn:
+            if isinstance(event, evakit.AudioReady):
+                script.open()  # the answer comes only after something was heard
+    assert turn.reply.text.startswith("Let me look that up. One moment. That is")
 
 
 async def test_after_an_interruption_the_agent_is_told_what_was_heard(brain, script):
@@ -144,8 +147,8 @@ async def test_two_conversations_at_once_do_not_mix(brain, script):
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(talk_of, "tea")
         tasks.start_soon(talk_of, "cake")
-        while script.waiting < 2:  # both agents are at work
-            await anyio.sleep(0.001)
+        await script.at_work()
+        await script.at_work()  # both
         script.open()
     assert asyncio.all_tasks() <= before
     assert len(replies) == 2
@@ -170,3 +173,33 @@ async def test_a_synchronous_agent_answers_on_trio(script, anyio_backend):
     brain = stand_ins.smolagents(script)
     async with evakit.AsyncConversation(stt=None, llm=brain, tts=None) as talk:
         assert "open from ten to six" in (await talk.respond("When are you open?")).text
+
+
+# pydantic-ai drops what it had begun when it finds no asyncio: coroutines and a stream.
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("anyio_backend", ["trio"])
+async def test_an_agent_that_needs_asyncio_says_so_on_trio(async_brain, anyio_backend):
+    async with evakit.AsyncConversation(stt=None, llm=async_brain, tts=None) as talk:
+        with pytest.raises(GenerationError, match="no running event loop"):
+            await talk.respond("Hello.")
+    gc.collect()
+
+
+@pytest.mark.parametrize("anyio_backend", ["trio"])
+async def test_on_trio_a_conversation_in_a_thread_has_the_asyncio_that_it_needs(
+    async_brain, anyio_backend
+):
+    def talk():
+        with evakit.Conversation(stt=None, llm=async_brain, tts=None) as talk:
+            return talk.respond("When are you open?").text
+
+    assert "open" in await anyio.to_thread.run_sync(talk)
+
+
+@pytest.mark.parametrize("name", ["pydantic_ai", "langgraph", "openai", "smolagents"])
+def test_the_page_shows_what_the_example_runs(name):
+    text = (stand_ins.EXAMPLES / f"agent_{name}.py").read_text("utf-8")
+    program = text.split('"""\n\n', 1)[1].split("\n\n\ndef main")[0].split("\n\n\nif __name__")[0]
+    page = stand_ins.EXAMPLES.parent / "docs/how-to/own-agent.md"
+    assert f"```python\n{program}\n```" in page.read_text("utf-8")

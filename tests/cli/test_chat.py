@@ -9,6 +9,7 @@ import re
 import stat
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -38,6 +39,19 @@ class Waits(ScriptedLLM):
         return _Waiting(super().reply(request), Path(request.text))
 
 
+class Silent(ScriptedLLM):
+    '''Makes a file of the name that was said, and never answers.'''
+
+    def reply(self, request):
+        Path(request.text).touch()
+        return super().reply(request)
+
+
+class Hoarse(evakit.abc.BlockingTTS):
+    def synthesize(self, text, options):
+        raise ValueError("no voice today")
+
+
 class _Waiting(evakit.abc.LLMStream):
     def __init__(self, stream, path):
         self._stream, self._path = stream, path
@@ -53,10 +67,16 @@ class _Waiting(evakit.abc.LLMStream):
 def evakit_backends():
     yield evakit.BackendSpec(kind="llm", name="endless", factory=Endless)
     yield evakit.BackendSpec(kind="llm", name="waits", factory=Waits)
+    yield evakit.BackendSpec(kind="llm", name="silent", factory=silent)
     yield evakit.BackendSpec(kind="llm", name="echo", factory=echo)
     yield evakit.BackendSpec(kind="llm", name="fails-once", factory=fails_once)
     yield evakit.BackendSpec(kind="tts", name="quick", factory=quick)
     yield evakit.BackendSpec(kind="tts", name="slow", factory=slow)
+    yield evakit.BackendSpec(kind="tts", name="hoarse", factory=Hoarse)
+
+
+def silent():
+    return Silent(delay=10_000)
 
 
 def echo():
@@ -212,6 +232,16 @@ def test_a_turn_that_fails_is_one_sentence_and_the_chat_goes_on(chat, tmp_path):
     assert set(failed) == {"said", "error"}
     assert "too hot" in failed["error"]
     assert fine["reply"] == "Better now."
+
+
+def test_speech_that_fails_ends_the_line_before_it_is_said(chat, tmp_path):
+    file = tmp_path / "none.wav"
+    status, out, err = chat("Hi\nHo\n", "--llm", "echo", "--tts", "hoarse", "-o", file)
+
+    assert status == 1
+    assert out == "You said: Hi\nYou said: Ho\n"
+    assert [line[:12] for line in err.splitlines()] == ["Error: hoars"] * 2
+    assert not file.exists()
 
 
 def test_commands_change_what_comes_next_and_say_what_they_cannot(chat, tmp_path):
@@ -436,6 +466,19 @@ def test_ctrl_c_interrupts_the_reply_and_at_the_prompt_it_leaves(terminal, tmp_p
     assert reply.interrupted
     assert reply.content.startswith("word0 word1 word2 word3")
     assert reply.content.split() == [f"word{n}" for n in range(len(reply.content.split()))]
+
+
+def test_ctrl_c_ends_the_wait_for_a_model_that_says_nothing(terminal, tmp_path):
+    chat = terminal("--llm", "silent", "--no-speech")
+    chat.see("You: ")
+    for name in ("first", "second"):
+        chat.type(f"{name}\r")
+        while not (tmp_path / name).exists():
+            time.sleep(0.01)
+        chat.type(CTRL_C)
+        assert "interrupted, end" in chat.see("You: $")
+    chat.type(CTRL_D)
+    assert chat.process.wait(20) == 0
 
 
 def test_ctrl_c_stops_the_player_and_history_keeps_what_was_played(terminal, player, tmp_path):

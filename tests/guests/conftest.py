@@ -31,7 +31,7 @@ def program(tmp_path):
     """
     started = []
 
-    def run(code, *, interrupts=(), options=("-X", "dev"), deadline=30, env=None):
+    def run(code, *, interrupts=(), options=("-W", "default"), deadline=30, env=None):
         path = tmp_path / "program.py"
         path.write_text(textwrap.dedent(code), "utf-8")
         process = subprocess.Popen(

@@ -39,7 +39,7 @@ if __name__ == "__main__":
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 EXPECTED = [f"You said: number {number}" for number in range(4)]
 # Python 3.12 warns of any fork of a process with threads.
-FORKING = ("-X", "dev", "-W", "ignore::DeprecationWarning")
+FORKING = ("-W", "default", "-W", "ignore::DeprecationWarning")
 
 
 @pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
@@ -217,3 +217,33 @@ def test_every_error_goes_to_another_process_and_back(name):
     back = pickle.loads(pickle.dumps(error))  # noqa: S301 (our own bytes)
     assert type(back) is kind
     assert (str(back), vars(back)) == (str(error), vars(error))
+
+
+@needs_fork
+@pytest.mark.timeout(120)
+def test_a_forked_child_may_load_real_engines_of_its_own_and_ends_with_its_own_status(program):
+    """Their threads are not in the child: what frees them, or ends them, would hang or crash."""
+    done = program(
+        """
+        import os, sys, evakit
+        from importlib.resources import files
+
+        question = (files("evakit.cli") / "question.wav").read_bytes()
+        with evakit.Conversation(stt="whisper:tiny.en", language="en") as conversation:
+            conversation.respond(question)
+            for number in (3, 4):
+                child = os.fork()
+                if not child:
+                    if number == 4:
+                        with evakit.Conversation(stt="whisper:tiny.en", language="en") as own:
+                            print(own.respond(question).heard, flush=True)
+                    sys.exit(number)
+                print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+            print(conversation.respond(question).heard)
+        """,
+        options=FORKING,
+        deadline=60,
+    )
+    question = "What is the capital of France?"
+    assert (done.err, done.code) == ("", 0)
+    assert done.out.splitlines() == ["3", question, "4", question]

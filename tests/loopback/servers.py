@@ -55,6 +55,7 @@ class Service:
         """For connections to come: what goes wrong with each."""
         self.connections: list[Connection] = []
         self.release = threading.Event()
+        self._handlers: list[threading.Thread] = []
 
     def __enter__(self):
         self._server = serve(self._serve, "127.0.0.1", 0, compression=None)
@@ -68,8 +69,11 @@ class Service:
         self.release.set()
         self._server.shutdown()
         self._thread.join()
+        for thread in self._handlers:  # each closes its socket at its end
+            thread.join()
 
     def _serve(self, websocket) -> None:
+        self._handlers.append(threading.current_thread())
         client = Connection()
         self.connections.append(client)
         fault = self.faults.popleft() if self.faults else None

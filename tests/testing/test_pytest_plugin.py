@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import importlib.metadata
+import inspect
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from evakit.testing import conformance
+from evakit.testing.conformance.backend import BackendConformance
 
 pytest_plugins = ["pytester"]
 
@@ -32,8 +38,8 @@ def inner(pytester, monkeypatch):
     """Runs pytest on a file, in a folder without our conftest, as a user's would be."""
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
 
-    def run(text, *options):
-        pytester.makepyfile(kiosk=BRAIN)
+    def run(text, *options, kiosk=BRAIN):
+        pytester.makepyfile(kiosk=kiosk)
         pytester.makepyfile(test_it=text)
         options = ("-p", "no:cacheprovider", "-p", "no:langsmith_plugin", *options)
         return pytester.runpytest_subprocess(*options, timeout=50)
@@ -163,3 +169,34 @@ print(json.dumps(sorted(set(sys.modules) - before)))
     new = set(json.loads(done.stdout)) - {"contextvars", "_contextvars"}
     assert {name for name in new if not name.startswith("evakit")} == set()
     assert len(new) <= 5
+
+
+def test_the_five_lines_that_the_guide_shows_pass(inner):
+    page = Path(__file__).parents[2] / "docs/how-to/test-your-program.md"
+    program, test, fixture = re.findall(
+        r"^```py\n(.*?)^```$", page.read_text("utf-8"), re.DOTALL | re.MULTILINE
+    )
+    asynchronous = """
+import anyio
+import evakit
+from evakit.testing import ScriptedLLM
+
+@pytest.mark.anyio
+async def test_on_both_event_loops():
+    async with evakit.AsyncConversation(stt=None, llm=ScriptedLLM(delay=9), tts=None) as it:
+        assert (await it.respond("Hello?")).timings.first_token_delay == 9
+"""
+    inner(fixture + asynchronous + test, kiosk=program).assert_outcomes(passed=3)
+
+
+def test_the_reference_lists_every_promise():
+    page = (Path(__file__).parents[2] / "docs/reference/testing.md").read_text("utf-8")
+    listed = re.findall(r"^\| (\S.*\.) \| `(\w+)` \|$", page, re.MULTILINE)
+    kinds = [BackendConformance, *(getattr(conformance, name) for name in conformance.__all__)]
+    promises = [
+        (inspect.getdoc(test), name.removeprefix("test_"))
+        for kind in kinds
+        for name, test in vars(kind).items()
+        if name.startswith("test_")
+    ]
+    assert sorted(listed) == sorted(promises)

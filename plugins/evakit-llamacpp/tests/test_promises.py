@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import os
 import time
-from types import SimpleNamespace
 
 import pytest
 from attrs import evolve
@@ -15,6 +14,7 @@ from evakit.devices import Device, Placement
 from evakit.errors import ContextTooLongError, GenerationError
 from evakit.testing.conformance import LLMConformance
 from evakit.testing.conformance import backend as every_kind
+from evakit.testing.conformance._promises import touched
 from evakit_llamacpp import LlamaCppLLM
 from evakit_llamacpp._models import SMOLLM2
 
@@ -224,8 +224,6 @@ def backend(name, llm, load):
 @pytest.fixture
 def arguments(name, backend, folder):
     """What the conformance test is called with."""
-    if "making_it" in name:
-        return {"request": SimpleNamespace(getfixturevalue=lambda _: LlamaCppLLM())}
     if "models" in name or "never_loaded" in name:
         return {"backend": backend}
     wanted = inspect.signature(getattr(LLMConformance, name)).parameters
@@ -242,6 +240,9 @@ async def test_a_broken_promise_is_caught(name, backend, arguments, monkeypatch,
     monkeypatch.setattr(every_kind, "_PATIENCE", 1.0)
     for attribute, replacement in MUTANTS[name].items():
         monkeypatch.setattr(LlamaCppLLM, attribute, replacement)
+    if "making_it" in name:
+        with touched("__init__") as seen:
+            arguments = {"touched_as_made": seen, "backend": LlamaCppLLM()}
     suite = LLMConformance()
     try:
         with pytest.raises(AssertionError) as caught:

@@ -10,7 +10,6 @@ import os
 import socket
 import threading
 import time
-from types import SimpleNamespace
 
 import anyio
 import pytest
@@ -22,6 +21,7 @@ from evakit.devices import Device, Placement
 from evakit.errors import SynthesisError
 from evakit.testing.conformance import TTSConformance
 from evakit.testing.conformance import backend as every_kind
+from evakit.testing.conformance._promises import touched
 from evakit.transcript import Word
 from evakit_piper import PiperTTS
 
@@ -233,8 +233,6 @@ def test_there_is_a_mutant_for_each_promise():
 @pytest.fixture
 def arguments(name, tiny, piper):
     """What the conformance test is called with."""
-    if "making_it" in name:
-        return {"request": SimpleNamespace(getfixturevalue=lambda _: PiperTTS())}
     if "models" in name or "never_loaded" in name:
         return {"backend": PiperTTS()}
     given = {"loaded": piper(tiny()), "load_context": LoadContext(), "delay": 0.1}
@@ -247,6 +245,9 @@ async def test_a_broken_promise_is_caught(name, arguments, monkeypatch, anyio_ba
     monkeypatch.setattr(every_kind, "_PATIENCE", 1.0)
     for attribute, replacement in MUTANTS[name].items():
         monkeypatch.setattr(PiperTTS, attribute, replacement)
+    if "making_it" in name:
+        with touched("__init__") as seen:
+            arguments = {"touched_as_made": seen, "backend": PiperTTS()}
     suite = TTSConformance()
     with pytest.raises(AssertionError) as caught, anyio.fail_after(20):
         result = getattr(suite, name)(**arguments)

@@ -108,7 +108,7 @@ class Backend(ABC):
         """
 
     async def unload(self) -> None:
-        """Give everything back; calling it twice is fine."""
+        """Give everything back; also after `load` failed or was never called, and twice."""
 
     def placement(self) -> Placement:
         """Say where the loaded model is, as *read back* from the engine, never as asked for."""

@@ -54,6 +54,20 @@ class LLMRequest:
         users = [m.content for m in self.messages if m.role is Role.USER]
         return users[-1] if users else ""
 
+    @property
+    def system(self) -> str:
+        """The system prompt; "" when there is none."""
+        return self.messages[0].content if self._has_system else ""
+
+    @property
+    def history(self) -> tuple[Message, ...]:
+        """What was said before `text`, without the system prompt."""
+        return self.messages[1 if self._has_system else 0 : -1]
+
+    @property
+    def _has_system(self) -> bool:
+        return bool(self.messages) and self.messages[0].role is Role.SYSTEM
+
     def to_openai(self) -> list[dict[str, Any]]:
         """Return the messages in the form that OpenAI-compatible chat servers take."""
         return [message.to_openai() for message in self.messages]

@@ -75,11 +75,10 @@ def players() -> tuple[Player, ...]:
 
 
 def _has_sound() -> bool:
-    """Say whether a Linux has a sound card, or a sound server that has one."""
-    sockets = Path(os.environ.get("XDG_RUNTIME_DIR", "/run/no-such-folder"))
-    if "PULSE_SERVER" in os.environ or any(
-        (sockets / name).exists() for name in ("pulse/native", "pipewire-0")
-    ):
+    """Say whether a Linux has a sound server or a sound card."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    sockets = [Path(runtime, name) for name in ("pulse/native", "pipewire-0")] if runtime else []
+    if "PULSE_SERVER" in os.environ or any(socket.exists() for socket in sockets):
         return True
     try:
         return "no soundcards" not in Path("/proc/asound/cards").read_text("utf-8")

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["run", "virtual", "virtual_time"]
 
-T = TypeVar("T")
-Ts = TypeVarTuple("Ts")
+_T = TypeVar("_T")
+_Ts = TypeVarTuple("_Ts")
 
 # A thread that works for so long may itself be waiting for the clock, which then goes on.
 _PATIENCE: Final = 10.0  # seconds, real ones
@@ -58,7 +58,7 @@ def virtual(backend: str = "asyncio") -> tuple[str, dict[str, Any]]:
     raise ConfigurationError(f"There is no event loop {backend!r}; use 'asyncio' or 'trio'.")
 
 
-def run(func: Callable[[*Ts], Awaitable[T]], *args: *Ts, backend: str = "asyncio") -> T:
+def run(func: Callable[[*_Ts], Awaitable[_T]], *args: *_Ts, backend: str = "asyncio") -> _T:
     """Run an async function to its end on a virtual clock and return its result.
 
     Raises:
@@ -120,8 +120,8 @@ class _Loop(asyncio.SelectorEventLoop):
         return bool(_threads.at_work())
 
     def run_in_executor(
-        self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts
-    ) -> asyncio.Future[T]:
+        self, executor: Executor | None, func: Callable[[*_Ts], _T], *args: *_Ts
+    ) -> asyncio.Future[_T]:
         future = super().run_in_executor(executor, func, *args)
         self._executing += 1
         future.add_done_callback(self._executed)
@@ -181,7 +181,7 @@ class _Callers:
         self._lock = threading.Lock()
         self.waiting = 0
 
-    def wait_for(self, future: Future[T]) -> T:
+    def wait_for(self, future: Future[_T]) -> _T:
         with self._lock:
             self.waiting += 1
         # Called by the loop as the work ends, so that time does not go on before the caller does.

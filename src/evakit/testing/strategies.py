@@ -1,16 +1,32 @@
-"""Hypothesis strategies for evakit's values: audio, transcripts, histories, voices, names.
+"""Hypothesis strategies for evakit's values: from audio and histories to requests and events.
 
 Needs the package hypothesis, not pytest. What may not live here: backends (`fakes`).
 """
 
 from __future__ import annotations
 
+import json
+
+import attrs
 import numpy as np
 from hypothesis import strategies as st
 
+from ..abc import LLMRequest, STTOptions, TTSOptions, TurnQuestion
 from ..audio import Audio
-from ..chat import History, Message, Role
+from ..chat import History, Message, Role, ToolCall
+from ..events import (
+    AudioReady,
+    ClauseReady,
+    Event,
+    Reply,
+    TokenGenerated,
+    TranscriptReady,
+    TranscriptUpdated,
+    TurnFinished,
+    TurnInterrupted,
+)
 from ..registry import BackendName
+from ..timings import TurnTimings
 from ..transcript import Segment, Transcript, Word
 from ..voices import Voice, VoiceStyle
 
@@ -18,12 +34,20 @@ __all__ = [
     "audio",
     "backend_names",
     "devices",
+    "events",
     "histories",
     "languages",
     "messages",
+    "replies",
+    "requests",
     "sample_rates",
+    "stt_options",
     "texts",
+    "timings",
+    "tool_calls",
     "transcripts",
+    "tts_options",
+    "turn_questions",
     "voices",
 ]
 
@@ -64,14 +88,25 @@ def languages() -> st.SearchStrategy[str]:
     return st.sampled_from(("en", "en-US", "en-GB", "fr", "fr-CA", "de", "zh-Hant", "yue"))
 
 
-def messages(*, interrupted: st.SearchStrategy[bool] | None = None) -> st.SearchStrategy[Message]:
-    """Entries of a history."""
-    return st.builds(
-        Message,
-        st.sampled_from(Role),
-        texts(),
-        name=st.none() | texts(min_size=1),
-        interrupted=st.booleans() if interrupted is None else interrupted,
+def tool_calls() -> st.SearchStrategy[ToolCall]:
+    """What a model asks to be called, with a JSON object as its arguments."""
+    arguments = st.dictionaries(st.text(_LETTERS, min_size=1), st.none() | st.booleans() | texts())
+    names = st.text(_LETTERS + "_", min_size=1, max_size=12)
+    return st.builds(ToolCall, texts(min_size=1), names, arguments.map(json.dumps))
+
+
+@st.composite
+def messages(draw: st.DrawFn, *, interrupted: st.SearchStrategy[bool] | None = None) -> Message:
+    """Entries of a history: an assistant's may ask for tools, a tool's answer one that did."""
+    role = draw(st.sampled_from(Role))
+    calls = draw(st.lists(tool_calls(), max_size=2)) if role is Role.ASSISTANT else ()
+    return Message(
+        role,
+        draw(texts()),
+        name=draw(st.none() | texts(min_size=1)),
+        interrupted=draw(st.booleans() if interrupted is None else interrupted),
+        tool_calls=tuple(calls),
+        tool_call_id=draw(texts(min_size=1)) if role is Role.TOOL else None,
     )
 
 
@@ -118,6 +153,86 @@ def voices() -> st.SearchStrategy[Voice]:
         model=st.none() | st.just("piper:joe"),
         style=styles,
         licence=st.none() | st.just("CC0-1.0"),
+    )
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> LLMRequest:
+    """What an LLM is asked with: perhaps a system prompt, some turns, the user's message last."""
+    system = draw(st.lists(texts(min_size=1).map(lambda t: Message(Role.SYSTEM, t)), max_size=1))
+    before = [m for m in draw(histories()) if m.role is not Role.SYSTEM]
+    return LLMRequest(
+        messages=(*system, *before, Message(Role.USER, draw(texts(min_size=1)))),
+        language=draw(st.none() | languages()),
+        conversation_id=draw(st.text(_LETTERS, max_size=12)),
+        interrupted=draw(st.none() | texts()),
+        max_tokens=draw(st.none() | st.integers(1, 4_096)),
+    )
+
+
+def stt_options() -> st.SearchStrategy[STTOptions]:
+    """What may differ from one utterance to the next."""
+    known = st.lists(languages(), max_size=3, unique=True)
+    return st.builds(STTOptions, languages=known, wants_words=st.booleans())
+
+
+def tts_options() -> st.SearchStrategy[TTSOptions]:
+    """What may differ from one reply to the next."""
+    return st.builds(TTSOptions, voice=st.none() | voices(), language=st.none() | languages())
+
+
+def turn_questions(sample_rate: int = 16_000) -> st.SearchStrategy[TurnQuestion]:
+    """What is known at a pause in speech."""
+    return st.builds(
+        TurnQuestion,
+        audio=audio(rates=st.just(sample_rate)),
+        transcript=st.none() | texts(),
+        language=st.none() | languages(),
+        silence_s=st.floats(0.0, 10.0),
+        last_reply=st.none() | texts(),
+    )
+
+
+@st.composite
+def timings(draw: st.DrawFn) -> TurnTimings:
+    """The instants of a turn that got as far as it got: each after the one before."""
+    instants = [name for name in attrs.fields_dict(TurnTimings) if name != "input_complete_at"]
+    reached = draw(st.integers(0, len(instants)))
+    at = draw(st.floats(0.0, 1e6))
+    values = {"input_complete_at": at}
+    for name in instants[:reached]:
+        at += draw(st.floats(0.0, 60.0))
+        values[name] = at
+    return TurnTimings(**values)
+
+
+@st.composite
+def replies(draw: st.DrawFn) -> Reply:
+    """Turns that are over: of text or of speech, spoken or not, interrupted or not."""
+    transcript = draw(st.none() | transcripts())
+    text = draw(texts())
+    interrupted = draw(st.booleans())
+    return Reply(
+        heard=None if transcript is None else transcript.text,
+        text=text,
+        played=text[: draw(st.integers(0, len(text)))] if interrupted else text,
+        audio=draw(st.none() | audio()),
+        timings=draw(timings()),
+        transcript=transcript,
+        interrupted=interrupted,
+    )
+
+
+def events() -> st.SearchStrategy[Event]:
+    """What a turn tells its reader and observers, failures aside."""
+    return st.one_of(
+        st.builds(TranscriptUpdated, transcripts()),
+        st.builds(TranscriptReady, transcripts()),
+        st.builds(TokenGenerated, texts(min_size=1)),
+        st.builds(ClauseReady, texts(min_size=1)),
+        st.builds(AudioReady, audio(min_samples=1)),
+        st.builds(TurnFinished, replies()),
+        st.builds(TurnInterrupted, replies()),
     )
 
 

@@ -6,6 +6,7 @@ What may not live here: conversations, sampling, and evakit's errors about them.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import threading
@@ -242,7 +243,20 @@ def _parameters(vendor: Any, options: EngineOptions, listener: Listener) -> Any:
 @lru_cache(maxsize=1)
 def _first_process() -> int:
     """Return the process that used llama.cpp first; a forked child inherits the answer."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_end_without_destructors)
     return os.getpid()
+
+
+def _end_without_destructors() -> None:
+    """Have a forked child end right after Python has, with Python's status.
+
+    What llama.cpp does at a process's end waits for its log's thread, which is not in the child,
+    or crashes without it.
+    """
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "on_exit"):  # the GNU C library has it
+        libc.on_exit(libc._exit, None)
 
 
 def _free(held: list[Any], listener: Listener, owner: int) -> None:
