@@ -313,3 +313,24 @@ def test_twenty_turns_end_with_the_threads_and_files_of_the_first():
             conversation.respond(QUESTION)
         assert count() == first
         assert len(conversation.history) == 40
+
+
+def test_a_stack_stays_loaded_between_the_conversations_of_its_block():
+    llm = ScriptedLLM()
+    with evakit.Stack(stt=None, llm=llm, tts=ToneTTS()) as stack:
+        backends = dict(stack.backends)
+        for name in ("Ann", "Bob"):
+            with evakit.Conversation(stack) as conversation:
+                assert conversation.respond(f"I am {name}.").text == f"You said: I am {name}."
+            assert stack.backends == backends
+    assert not stack.backends
+    with pytest.raises(errors.ConversationClosedError):
+        evakit.Conversation(stack).respond("Hi")
+    assert "evakit-portal" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_a_stack_that_cannot_be_loaded_leaves_no_loop_behind():
+    with pytest.raises(errors.UnknownBackendError):
+        with evakit.Stack(stt=None, llm="nobody", tts=None):
+            pass
+    assert "evakit-portal" not in {thread.name for thread in threading.enumerate()}

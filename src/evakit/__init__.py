@@ -19,6 +19,7 @@ from ._logging import keep_quiet
 if TYPE_CHECKING:
     from . import abc, errors
     from ._choices import backend
+    from ._loaded import LoadedBackend
     from ._sync import Conversation, Turn
     from ._turn import AsyncTurn
     from .audio import Audio, AudioFormat, AudioWriter
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from .hookspecs import hookimpl
     from .models import Model, ModelFile, ModelStore
     from .registry import BackendSpec, Registry
-    from .stack import LoadedBackend, Stack
+    from .stack import Stack
     from .timings import TurnTimings
     from .transcript import Segment, Transcript, Word
     from .voices import Voice, VoiceStyle
@@ -67,7 +68,7 @@ _HOMES = {
     "EvakitError": "errors",
     "Event": "events",
     "History": "chat",
-    "LoadedBackend": "stack",
+    "LoadedBackend": "_loaded",
     "Message": "chat",
     "Model": "models",
     "ModelFile": "models",

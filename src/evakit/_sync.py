@@ -15,6 +15,7 @@ from typing import Any, Final, Self
 
 from ._choices import BackendLike
 from ._functions import Texts
+from ._loaded import LoadedBackend
 from ._loop import Block, Loop
 from ._turn import AsyncTurn
 from ._turn_input import TurnInput
@@ -24,7 +25,7 @@ from .errors import ConversationClosedError
 from .events import Event, Reply
 from .models import ModelStore, Progress
 from .settings import UNSET, Unset
-from .stack import LoadedBackend, Stack
+from .stack import Stack
 
 __all__ = ["Conversation", "Turn"]
 

@@ -16,6 +16,7 @@ from attrs import define
 
 from ._choices import BackendLike
 from ._functions import FunctionLLM, Texts
+from ._loaded import LoadedBackend
 from ._logging import about, logger
 from ._observers import Observers
 from ._pipeline import Emit, TurnProgress, TurnRun
@@ -32,7 +33,7 @@ from .errors import (
 from .events import Reply
 from .models import ModelStore, Progress
 from .settings import SETTINGS, UNSET, Unset
-from .stack import LoadedBackend, Stack
+from .stack import Stack
 from .timings import TurnTimings
 
 __all__ = ["AsyncConversation"]

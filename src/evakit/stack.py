@@ -14,19 +14,20 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 import anyio
-from attrs import field, frozen
 
 from . import _forked, _threads
 from ._choices import BackendLike, create
 from ._failures import errors_of, ungrouped
+from ._loaded import LoadedBackend
 from ._logging import logger
+from ._loop import Loop
 from ._pipeline import Stages, transcribe
 from ._speaker import Speaker
 from ._turn_input import load
 from ._voice_choice import VoiceChoice
 from .abc import LLM, STT, TTS, Backend, LoadContext, STTOptions, TTSOptions
 from .audio import Audio, AudioSource
-from .devices import Device, Placement, verify_placement
+from .devices import Device, verify_placement
 from .errors import (
     BackendError,
     BackendUnavailableError,
@@ -40,27 +41,11 @@ from .settings import UNSET, Unset, resolve
 from .transcript import Transcript
 from .voices import Voice, normalize_languages
 
-__all__ = ["LoadedBackend", "Stack"]
+__all__ = ["Stack"]
 
 _log = logger(__name__)
 
 B = TypeVar("B", bound=Backend)
-
-
-@frozen
-class LoadedBackend:
-    """A backend that is ready, and where it was found to be."""
-
-    name: str
-    """As it is known to the registry, or its class's name when an instance was passed."""
-    model: str | None
-    placement: Placement
-    backend: Backend = field(repr=False)
-
-    @property
-    def device(self) -> str:
-        """The device that was read back from the engine."""
-        return str(self.placement)
 
 
 class Stack:
@@ -115,6 +100,7 @@ class Stack:
         self._uses = 0
         self._unused: anyio.Event | None = None
         self._created: list[Backend] = []  # what has to be unloaded, loaded or not
+        self._loop = Loop()  # for a block without async
         self._pid: int | None = None  # of the process that loaded it
 
     @property
@@ -133,6 +119,23 @@ class Stack:
         traceback: TracebackType | None,
     ) -> None:
         await self.aclose()
+
+    def __enter__(self) -> Self:
+        """Load, and stay loaded for the conversations without async in the block."""
+        try:
+            self._loop.wait_for(self.hold, self)
+        except BaseException:
+            self._loop.give_up()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._loop.shut(self.aclose)
 
     async def load(self) -> None:
         """Load all backends and see where they are; does nothing when that is done.
