@@ -78,9 +78,10 @@ NAMES = [
 NUMBERS = [0, 1, 2, 255, 0x7FFF, 0xFFFF, 0x10000, 0xFFFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF]
 
 WORKER = """
-import resource
+import re
 import struct
 import sys
+from pathlib import Path
 from evakit.audio import Audio
 from evakit.errors import AudioError
 source, sink = sys.stdin.buffer, sys.stdout.buffer
@@ -93,7 +94,8 @@ while header := source.read(4):
         reply = "refused" if sentence.endswith(".") and "\\n" not in sentence else repr(error)
     except BaseException as error:
         reply = repr(error)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    # Not ru_maxrss, which a process inherits from the one that started it.
+    peak = int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) // 1024
     sink.write(f"{peak}|{reply}\\n".encode())
     sink.flush()
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import logging
 import os
 import re
 import shlex
@@ -58,7 +59,11 @@ def folder(tmp_path, monkeypatch, beep_plugin):
     shutil.copy(str(files("evakit.cli") / "question.wav"), tmp_path / "question.wav")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(beep_plugin))
+    log = logging.getLogger("evakit")
+    before = log.level, list(log.handlers)
     yield tmp_path
+    log.setLevel(before[0])
+    log.handlers[:] = before[1]  # a page shows how to have records printed
     sys.modules.pop("evakit_beep", None)
 
 
