@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Mapping
 
 import pytest
@@ -15,6 +16,12 @@ from evakit.models import Model, ModelFile, ModelStore, WheelSource
 settings.register_profile("ci", derandomize=True, deadline=None)
 if os.environ.get("CI"):
     settings.load_profile("ci")
+
+
+# A program that is started in the background of a script is deaf to Ctrl-C, and so is all that it
+# starts: the tests of Ctrl-C are to say the same there.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(params=["asyncio", "trio"])
