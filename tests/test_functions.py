@@ -424,6 +424,17 @@ async def test_a_function_that_never_ends_waits_for_its_reader(anyio_backend):
     assert turn.reply.interrupted
 
 
+@pytest.mark.timeout(60)
+async def test_a_reply_without_an_end_is_an_error_and_not_all_of_the_memory(anyio_backend):
+    async def endless(request):
+        while True:
+            yield "one more word " * 100
+
+    async with converse(llm=endless, tts=None) as conversation:
+        with pytest.raises(errors.GenerationError, match="more than 100,000 characters"):
+            await conversation.respond("Hi")
+
+
 @pytest.mark.parametrize("is_async", [False, True])
 async def test_leaving_a_turn_closes_the_function_at_its_next_piece(anyio_backend, is_async):
     closed = threading.Event()

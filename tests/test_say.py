@@ -296,6 +296,8 @@ async def test_observers_can_be_changed(anyio_backend):
         ({"system": 3}, errors.ConfigurationError),
         ({"language": 3}, errors.ConfigurationError),
         ({"history": [3]}, errors.ConfigurationError),
+        ({"history": 3}, errors.ConfigurationError),
+        ({"observers": 3}, errors.ConfigurationError),
         ({"observers": [3]}, errors.ConfigurationError),
     ],
 )

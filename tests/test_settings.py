@@ -600,3 +600,27 @@ def test_settings_go_to_another_process():
 def test_an_argument_left_out_is_unset_and_says_so():
     assert repr(UNSET) == "UNSET"
     assert resolve({"llm": UNSET}).llm == "llamacpp"
+
+
+def test_a_slip_of_the_finger_names_the_setting_that_was_meant():
+    with pytest.raises(errors.ConfigurationError, match="did you mean 'voice'"):
+        settings.resolve({"voicee": 1})
+
+
+@pytest.mark.parametrize(
+    ("stage", "choice"),
+    [
+        ("llm", evakit.backend("llamacpp", temperature="hot")),
+        ("stt", evakit.backend("whisper", beam_size="fast")),
+    ],
+)
+async def test_an_option_of_another_type_is_a_sentence(anyio_backend, stage, choice):
+    with pytest.raises(errors.ConfigurationError, match="cannot be made with the options"):
+        async with evakit.Stack(**({"stt": None, "llm": None, "tts": None} | {stage: choice})):
+            pass
+
+
+@pytest.mark.parametrize("plugins", [5, "evakit-beep"])
+def test_plugins_are_a_list_of_objects(plugins):
+    with pytest.raises(errors.ConfigurationError, match="plugins= is a list of plugins"):
+        evakit.Stack(plugins=plugins)

@@ -128,8 +128,8 @@ class Loop:
                 self._thread = self._portal.call(threading.get_ident)
             if self._thread == threading.get_ident():
                 raise ConversationBusyError(
-                    "An observer runs on the conversation's own event loop and cannot wait for "
-                    "it; note what happened and act on it elsewhere."
+                    "An observer or async function runs on the conversation's own event loop and "
+                    "cannot wait for it; note what happened and act on it elsewhere."
                 )
             return self._portal
 

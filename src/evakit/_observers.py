@@ -25,6 +25,10 @@ class Observers:
     """The observers of one conversation, each held apart from the others."""
 
     def __init__(self, observers: Iterable[object]) -> None:
+        if not isinstance(observers, Iterable):
+            raise ConfigurationError(
+                f"observers= is a list of observers, not {type(observers).__name__}; pass [yours]."
+            )
         # One manager each: pluggy stops at the first implementation that raises.
         self._managers = [(_name(o), _manager(o)) for o in observers]
         self.failures = 0

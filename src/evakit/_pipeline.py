@@ -7,6 +7,7 @@ the side. What may not live here: history, loading, devices, and reading files.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 import anyio
 from attrs import define, evolve, field, frozen
@@ -31,6 +32,9 @@ from .transcript import Transcript
 from .voices import Voice
 
 __all__ = ["Emit", "Stages", "TurnProgress", "TurnRun", "transcribe"]
+
+# Characters; two hours of speech. What never ends is to fail rather than to fill the memory.
+_LONGEST_REPLY: Final = 100_000
 
 Emit = Callable[[Event], Awaitable[None]]
 
@@ -161,6 +165,12 @@ class TurnRun:
         self._progress.reached("first_token_at")
         self._progress.text += text
         await self._emit(TokenGenerated(text))
+        if len(self._progress.text) > _LONGEST_REPLY:
+            raise GenerationError(
+                f"A reply has more than {_LONGEST_REPLY:,} characters, which takes hours to speak, "
+                "and no end; see to it that what generates it stops.",
+                backend="llm",
+            )
 
     async def _hand_on(self, clauses: list[Clause]) -> None:
         for clause in clauses:

@@ -137,6 +137,11 @@ class Message:
 
 
 def _messages(value: Iterable[Message | Mapping[str, Any]]) -> tuple[Message, ...]:
+    if not isinstance(value, Iterable):
+        raise ConfigurationError(
+            f"A history is a list of messages, not {type(value).__name__}; pass an evakit.History, "
+            "or dictionaries with 'role' and 'content'."
+        )
     return tuple(m if isinstance(m, Message) else _from_openai(m) for m in value)
 
 

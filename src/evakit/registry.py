@@ -19,6 +19,7 @@ from .devices import is_device
 from .errors import (
     ConfigurationError,
     DuplicateBackendError,
+    EvakitError,
     PluginLoadError,
     UnknownBackendError,
     UnknownOptionError,
@@ -145,7 +146,15 @@ class BackendSpec:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known) or 'none'}."
             raise UnknownOptionError(f"{self.name} has no option {name!r}; {hint}")
-        backend = self.factory(**arguments)
+        try:
+            backend = self.factory(**arguments)
+        except EvakitError:
+            raise
+        except (TypeError, ValueError) as error:  # an option of another type, which it compared
+            raise ConfigurationError(
+                f"{self.name} cannot be made with the options {', '.join(options) or 'given'} "
+                f"({error}); see the types that its README names."
+            ) from error
         backend.name = self.name
         return backend
 

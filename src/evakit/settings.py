@@ -285,11 +285,14 @@ def _sections() -> set[str]:
 
 
 def _near(name: str, known: Iterable[str]) -> str | None:
-    """Return what is nearest; of several, what is as long: `sst` is nearer to `stt` than `system`
-    is, and difflib finds them equal.
+    """Return what is nearest; of those that are equally near, what is as long: difflib finds `stt`
+    and `system` equally near to `sst`.
     """
-    found = difflib.get_close_matches(name, known)
-    return min(found, key=lambda near: abs(len(near) - len(name)), default=None)
+
+    def distance(near: str) -> tuple[float, int]:
+        return -difflib.SequenceMatcher(None, near, name).ratio(), abs(len(near) - len(name))
+
+    return min(difflib.get_close_matches(name, known), key=distance, default=None)
 
 
 def _instead(name: str) -> str:

@@ -89,6 +89,11 @@ class Stack:
         """The voice of conversations that name none."""
         self.languages = self.settings.language
         """What users may speak; empty when any."""
+        if not isinstance(plugins, Iterable) or isinstance(plugins, str):
+            raise ConfigurationError(
+                f"plugins= is a list of plugins, objects or modules, not {type(plugins).__name__};"
+                " installed ones are found without it."
+            )
         self._plugins = tuple(plugins)
         self._store = store
         self._progress = progress
