@@ -17,7 +17,12 @@ import evakit
 from evakit.cli import console
 from evakit.plugins import discover
 
-from .conftest import install
+from .conftest import SCRIPTED, install
+
+
+def on_path(folder):
+    """The variable that lets another Python find what is in a folder, and what this one finds."""
+    return {"PYTHONPATH": os.pathsep.join(filter(None, [str(folder), *sys.path]))}
 
 
 def test_transcribe_prints_one_object_a_line_with_the_path_as_given(
@@ -249,6 +254,73 @@ def test_ctrl_c_ends_a_command_with_a_word_and_status_130(site, tmp_path):
     assert process.returncode == 130
     assert err.strip() == "Interrupted."
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+@pytest.mark.parametrize("buffered", ["", "1"], ids=["buffered", "unbuffered"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("config",),
+        ("config", "--json"),
+        ("--help",),
+        ("hello",),
+        ("ask", "QUESTION", *SCRIPTED),
+        ("chat", "--llm", "scripted", "--no-speech"),
+        ("chat", "--llm", "scripted", "--no-speech", "--json"),
+    ],
+    ids=" ".join,
+)
+def test_an_output_that_is_full_is_one_sentence(site, question, tmp_path, arguments, buffered):
+    given = [str(question) if argument == "QUESTION" else argument for argument in arguments]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "evakit", *given],
+            input="One\nTwo\n",
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            cwd=tmp_path,
+            env={**os.environ, **on_path(site), "PYTHONUNBUFFERED": buffered},
+        )
+
+    assert done.returncode == 1
+    assert done.stderr == (
+        "Error: Standard output cannot be written (No space left on device); free some space, or "
+        "send it elsewhere.\n"
+    )
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the reader of a pipe goes away")
+@pytest.mark.parametrize("arguments", [("plugins",), ("plugins", "--json"), ("hello",)])
+def test_a_reader_that_goes_away_is_no_error_to_talk_about(site, arguments):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as gone:
+        done = subprocess.run(
+            [sys.executable, "-m", "evakit", *arguments],
+            stdout=gone,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env={**os.environ, **on_path(site), "PYTHONUNBUFFERED": ""},
+        )
+
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the shell closes standard output")
+def test_without_an_output_nothing_is_printed(site):
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "evakit", "plugins", "--json"],
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        env={**os.environ, **on_path(site)},
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_terminal_that_cannot_show_a_letter_gets_it_escaped(site, question, tmp_path):

@@ -8,9 +8,13 @@ from __future__ import annotations
 import importlib
 import io
 import logging
+import os
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager, redirect_stdout
 from importlib.metadata import EntryPoint, entry_points
-from typing import Final
+from pathlib import Path
+from typing import Any, Final, TextIO, cast
 
 import click
 
@@ -96,6 +100,48 @@ def evakit(debug: bool) -> None:
         logging.basicConfig(level=logging.DEBUG, format=layout)
 
 
+class _Output:
+    """Standard output; a failure to write to it, whoever writes, is an error of the command."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        if isinstance(text, str) and not text:
+            return 0  # click asks in this way whether it takes texts, and hears no other answer
+        with self._failing():
+            return self._stream.write(text)
+
+    def flush(self) -> None:
+        with self._failing():
+            self._stream.flush()
+
+    @contextmanager
+    def _failing(self) -> Generator[None]:
+        """Say that the output is full; not an error of ours, which `chat` would go on after."""
+        try:
+            yield
+        except BrokenPipeError:
+            self._give_up()
+            raise
+        except OSError as error:
+            self._give_up()
+            raise click.ClickException(
+                f"Standard output cannot be written ({error.strerror or error}); free some space, "
+                "or send it elsewhere."
+            ) from error
+
+    def _give_up(self) -> None:
+        """Lead what is still to be written nowhere: Python would fail once more at its exit."""
+        if isinstance(self._stream, io.TextIOWrapper):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
+
+
 def run(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit status: 0, 1 for a failure, 2 for wrong usage,
     130 after Ctrl-C.
@@ -104,8 +150,7 @@ def run(arguments: list[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):  # a name or a word that the terminal cannot show
             stream.reconfigure(errors="backslashreplace")
     try:
-        with ungrouped():
-            status = evakit.main(arguments, prog_name="evakit", standalone_mode=False)
+        status = _main(arguments)
     except EvakitError as error:
         click.echo(f"Error: {error}", err=True)
         return 1
@@ -121,3 +166,15 @@ def run(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # `evakit models list | head`
         return 1
     return status if isinstance(status, int) else 0
+
+
+def _main(arguments: list[str] | None) -> Any:
+    """Run the command and see to it that all that it printed is written."""
+    if sys.stdout is None:  # closed: what is printed goes nowhere
+        with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
+            return _main(arguments)
+    output = _Output(sys.stdout)
+    with redirect_stdout(cast("TextIO", output)), ungrouped():
+        status = evakit.main(arguments, prog_name="evakit", standalone_mode=False)
+        output.flush()
+        return status
