@@ -6,10 +6,12 @@ import contextlib
 import json
 import os
 import re
+import socket
 import stat
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -330,6 +332,53 @@ def test_a_history_that_is_none_is_refused_and_left_as_it_is(chat, tmp_path, con
     assert f"The history {history} cannot be read" in err
     assert len(err.splitlines()) == 1
     assert history.read_bytes() == content
+
+
+# One without bounds is to fail here, and to harm nobody.
+IN_LITTLE_MEMORY = ["sh", "-c", 'ulimit -v 4194304; exec "$@"', "sh"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there are no files of these kinds")
+@pytest.mark.parametrize("kind", ["endless", "link to an endless one", "pipe", "socket", "large"])
+def test_a_history_that_is_no_file_or_has_no_end_is_refused_unread(environment, tmp_path, kind):
+    history, says = tmp_path / "history.json", "is no regular file"
+    with contextlib.ExitStack() as stack:
+        if kind == "endless":
+            history = Path("/dev/zero")
+        elif kind == "link to an endless one":
+            history.symlink_to("/dev/full")
+        elif kind == "pipe":
+            os.mkfifo(history)
+        elif kind == "socket":
+            listener = stack.enter_context(socket.socket(socket.AF_UNIX))
+            stack.enter_context(contextlib.chdir(tmp_path))  # a socket's path must be short
+            listener.bind(history.name)
+        else:
+            says = "is larger than 16 MiB"
+            with history.open("wb") as file:
+                file.truncate(1 << 40)  # nothing of it is on the disk
+        done = subprocess.run(
+            [*IN_LITTLE_MEMORY, *COMMAND, *ECHO, "--no-speech", "--history", history],
+            input="Hi\n",
+            capture_output=True,
+            text=True,
+            check=False,
+            env=environment,
+            timeout=50,
+        )
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"Error: The history {history} {says}; choose another file.\n"
+
+
+def test_a_history_of_a_long_life_is_read(chat, tmp_path):
+    history = tmp_path / "history.json"
+    long = evakit.History([evakit.Message("user", "word " * 1000)] * 2000)
+    history.write_text(long.to_json(), "utf-8")
+    status, out, _ = chat("Hi\n", *ECHO, "--no-speech", "--history", history)
+
+    assert (status, out) == (0, "You said: Hi\n")
+    assert len(evakit.History.from_json(history.read_text("utf-8"))) == 2002
 
 
 @pytest.mark.parametrize("option", ["--history", "-o"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import stat
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -35,6 +36,7 @@ _HELP: Final = (
     "take the choice back; /help, /quit. Ctrl-C interrupts a reply; here, it leaves, as does "
     "Ctrl-D."
 )
+_LARGEST_HISTORY: Final = 1 << 24  # bytes; two weeks of talk without a pause have as many
 # A model's text is shown, never obeyed by the terminal: its control characters are replaced.
 _SHOWN: Final = dict.fromkeys([*range(32), *range(127, 160)], "\N{REPLACEMENT CHARACTER}") | {
     ord("\n"): "\n",
@@ -285,13 +287,27 @@ def _read(path: Path) -> History | None:
             "choose another file."
         )
     try:
-        return History.from_json(path.read_text("utf-8"))
+        # Looked at first: opening a pipe would wait for whoever writes into it.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ConfigurationError(f"The history {path} is no regular file; choose another file.")
+        with path.open("rb") as file:
+            data = file.read(_LARGEST_HISTORY + 1)
     except FileNotFoundError:
         return None
-    except (OSError, UnicodeDecodeError, ConfigurationError) as error:
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if len(data) > _LARGEST_HISTORY:
         raise ConfigurationError(
-            f"The history {path} cannot be read ({error}); choose another file."
-        ) from error
+            f"The history {path} is larger than {_LARGEST_HISTORY >> 20} MiB; choose another file."
+        )
+    try:
+        return History.from_json(data.decode("utf-8"))
+    except (UnicodeDecodeError, ConfigurationError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> ConfigurationError:
+    return ConfigurationError(f"The history {path} cannot be read ({error}); choose another file.")
 
 
 def _as_json(line: str, reply: Reply) -> dict[str, Any]:
