@@ -235,6 +235,26 @@ def test_what_would_be_ignored_beside_a_stack_is_refused(argument):
         evakit.AsyncConversation(evakit.Stack(), **argument)
 
 
+@pytest.mark.parametrize(
+    ("given", "what"),
+    [
+        ("whisper", 'a str; write stt="whisper" (or llm=, tts=), or pass an evakit.Stack.'),
+        ("", 'a str; write stt="whisper" (or llm=, tts=), or pass an evakit.Stack.'),
+        (evakit.backend("piper", rate=1.2), "a BackendChoice; write stt="),
+        (ScriptedSTT(), "a ScriptedSTT; write stt="),
+        (evakit.Stack, "a type; write stt="),
+        (False, "a bool; write stt="),
+    ],
+)
+@pytest.mark.parametrize("kind", [evakit.Conversation, evakit.AsyncConversation])
+def test_what_is_given_first_is_a_stack_and_nothing_else(kind, given, what):
+    with pytest.raises(errors.ConfigurationError) as caught:
+        kind(given)
+    assert str(caught.value).startswith(
+        f"The first argument of a conversation is a Stack, not {what}"
+    )
+
+
 def test_settings_of_backends_beside_a_stack_are_not_an_error(monkeypatch):
     stack = evakit.Stack(stt=ScriptedSTT(), llm=None, tts=None)
     monkeypatch.setenv("EVAKIT_STT", "whisper")

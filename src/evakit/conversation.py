@@ -15,6 +15,7 @@ import anyio
 from attrs import define
 
 from ._choices import BackendLike
+from ._conversation_arguments import history_of, require_stack_alone
 from ._functions import FunctionLLM, Texts
 from ._loaded import LoadedBackend
 from ._logging import about, logger
@@ -24,12 +25,7 @@ from ._turn import AsyncTurn
 from ._turn_input import TurnInput, hear, saying
 from .abc import LLMRequest
 from .chat import History, Message, Role
-from .errors import (
-    BackendError,
-    ConfigurationError,
-    ConversationBusyError,
-    ConversationClosedError,
-)
+from .errors import BackendError, ConversationBusyError, ConversationClosedError
 from .events import Reply
 from .models import ModelStore, Progress
 from .settings import SETTINGS, UNSET, Unset
@@ -73,7 +69,8 @@ class AsyncConversation:
         progress: Progress | None = None,
     ) -> None:
         if stack is not None:
-            _refuse_beside_a_stack(
+            require_stack_alone(
+                stack,
                 stt=stt is not UNSET,
                 llm=llm is not UNSET,
                 tts=tts is not UNSET,
@@ -99,7 +96,7 @@ class AsyncConversation:
         self._language = SETTINGS["language"].check(None if language is UNSET else language)
         system = self._stack.settings.system if system is UNSET else system
         self._system = SETTINGS["system"].check(system)
-        self._history = _history(history or ())
+        self._history = history_of(history or ())
         self._observers = Observers(observers)
         self._interrupted: str | None = None
         self._running: AsyncTurn | None = None
@@ -265,7 +262,7 @@ class AsyncConversation:
         given = {"voice": voice, "language": language, "system": system}
         new = {n: SETTINGS[n].check(v) for n, v in given.items() if v is not UNSET}
         if not isinstance(history, Unset):
-            new["history"] = _history(history)
+            new["history"] = history_of(history)
         if not isinstance(observers, Unset):
             new["observers"] = Observers(observers)
         if new.keys() & {"voice", "language"}:
@@ -384,16 +381,3 @@ class _Record:
     voice: str | None
     language: str | Sequence[str] | None
     message: Message | None = None
-
-
-def _refuse_beside_a_stack(**given: bool) -> None:
-    names = [f"{name}=" for name, is_given in given.items() if is_given]
-    if names:
-        raise ConfigurationError(
-            f"{', '.join(names)} would be ignored beside a stack, which has its own backends; "
-            "give them to the Stack."
-        )
-
-
-def _history(history: History | Iterable[Message | Mapping[str, Any]]) -> History:
-    return history if isinstance(history, History) else History(history)

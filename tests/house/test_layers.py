@@ -63,6 +63,7 @@ LAYERS = (
     "_loaded",
     "_loop",
     "stack",
+    "_conversation_arguments",
     "conversation",
     "_sync",
     "bench",
