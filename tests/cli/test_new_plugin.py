@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -56,6 +58,50 @@ def test_a_new_plugin_passes_its_tests_as_it_stands(kind, written, installed):
 
     assert "failed" not in said
     assert "skipped" not in said
+    assert " passed" in said
+
+
+# The method of each kind in which its engine works.
+WORKS = {
+    "stt": "transcribe",
+    "llm": "tokens",
+    "tts": "synthesize",
+    "vad": "start",
+    "turn_detector": "probability",
+}
+
+
+def with_engine(text, method):
+    """A module in which an engine is loaded, used and given back, where its comments say."""
+    for name, lines in {
+        "load_model": ["from string import Formatter as Engine", "self._engine = Engine()"],
+        method: ['assert self._engine.format("{}", 1) == "1"'],
+        "unload_model": ["self._engine = None"],
+    }.items():
+        head = rf'(    def {name}\(self.*\n        """[^"]*"""\n)'
+        body = "".join(f"        {line}\n" for line in lines)
+        text, replaced = re.subn(head, lambda found, body=body: found[1] + body, text)
+        assert replaced == 1, f"{name} stands {replaced} times in\n{text}"
+    return text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_new_plugin_passes_its_tests_with_an_engine_in_it(kind, written, installed, tmp_path):
+    name = f"my-{kind.replace('_', '-')}"
+    shutil.copytree(installed, tmp_path / "installed")
+    module = tmp_path / "installed" / f"evakit_{name.replace('-', '_')}" / "__init__.py"
+    module.write_text(with_engine(module.read_text("utf-8"), WORKS[kind]), "utf-8")
+    said = python(
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        cwd=written / f"evakit-{name}",
+        PYTHONPATH=str(tmp_path / "installed"),
+    )
+
+    assert "failed" not in said
     assert " passed" in said
 
 
