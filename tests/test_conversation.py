@@ -376,6 +376,17 @@ async def test_a_choice_that_makes_no_sense_is_named(anyio_backend, arguments, e
             pass
 
 
+@pytest.mark.parametrize("language", [[1], 3, b"fr"])
+async def test_a_language_of_one_turn_that_is_none_is_one_sentence(anyio_backend, language):
+    async with evakit.Stack(stt=ScriptedSTT("hello"), llm=ScriptedLLM(), tts=None) as stack:
+        async with evakit.AsyncConversation(stack) as conversation:
+            with pytest.raises(errors.UnknownLanguageError, match="write one such as 'en'"):
+                await conversation.respond("Hello", language=language)
+            assert (await conversation.respond("Hello")).text == "You said: Hello"
+        with pytest.raises(errors.UnknownLanguageError, match="write one such as 'en'"):
+            await stack.transcribe(QUESTION, language=language)
+
+
 async def test_a_language_that_was_heard_picks_a_voice_that_is_ready(anyio_backend):
     stt = ScriptedSTT(evakit.Transcript("bonjour", language="fr"), "hello")
     tts = ToneTTS()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,13 @@ from hypothesis import strategies as st
 
 from evakit.errors import ConfigurationError, UnknownLanguageError
 from evakit.testing import strategies as make
-from evakit.voices import Voice, VoiceStyle, normalize_language, same_language
+from evakit.voices import (
+    Voice,
+    VoiceStyle,
+    normalize_language,
+    normalize_languages,
+    same_language,
+)
 
 
 @pytest.mark.parametrize(
@@ -36,6 +43,27 @@ def test_a_language_tag_has_one_form(written, normal):
 def test_what_is_no_language_tag_is_refused(tag):
     with pytest.raises(UnknownLanguageError, match="write one such as 'en', 'fr' or 'en-GB'"):
         normalize_language(tag)
+
+
+@pytest.mark.parametrize("languages", [[1], ["en", None], (b"fr",), {"en", 1.5}, [["en", "fr"]]])
+def test_what_is_no_text_is_no_language_tag(languages):
+    with pytest.raises(UnknownLanguageError) as caught:
+        normalize_languages(languages)
+    assert re.fullmatch(
+        r"A language tag is text, not (int|NoneType|bytes|float|list); write one such as 'en', "
+        r"'fr' or 'en-GB'\.",
+        str(caught.value),
+    )
+
+
+@pytest.mark.parametrize("language", [3, b"fr", 1.5, True])
+def test_what_is_no_list_is_no_list_of_language_tags(language):
+    with pytest.raises(UnknownLanguageError) as caught:
+        normalize_languages(language)
+    assert str(caught.value) == (
+        f"Languages are a tag or a list of tags, not {type(language).__name__}; write one such as "
+        "'en', 'fr' or 'en-GB'."
+    )
 
 
 @given(st.from_regex(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8}){0,3}", fullmatch=True))

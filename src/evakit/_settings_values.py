@@ -112,10 +112,9 @@ class LanguageSetting(Setting):
     def check(self, argument: Any) -> Any:
         if argument is None:
             return ()
-        tags = (argument,) if isinstance(argument, str) else argument
-        if not isinstance(tags, Sequence) or not all(isinstance(tag, str) for tag in tags):
+        if not isinstance(argument, Sequence) or isinstance(argument, bytes):
             raise self.refusal(argument)
-        return normalize_languages(tags)
+        return normalize_languages(argument)
 
     def to_data(self, value: Any) -> Any:
         return list(value) or None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from attrs import Attribute, field, frozen
 
@@ -18,6 +18,8 @@ __all__ = ["Voice", "VoiceStyle", "normalize_language", "normalize_languages", "
 
 _TAG = re.compile(r"[a-z]{2,3}([-_][a-z0-9]{2,8})*", re.IGNORECASE | re.ASCII)
 
+_SUCH_AS: Final = "write one such as 'en', 'fr' or 'en-GB'."
+
 
 def normalize_language(tag: str) -> str:
     """Return a language tag in the form of RFC 5646: `FR` -> `fr`, `en_us` -> `en-US`.
@@ -26,10 +28,10 @@ def normalize_language(tag: str) -> str:
         UnknownLanguageError: `tag` does not read like a language tag.
 
     """
+    if not isinstance(tag, str):
+        raise UnknownLanguageError(f"A language tag is text, not {type(tag).__name__}; {_SUCH_AS}")
     if not _TAG.fullmatch(tag):
-        raise UnknownLanguageError(
-            f"{tag!r} is not a language tag; write one such as 'en', 'fr' or 'en-GB'."
-        )
+        raise UnknownLanguageError(f"{tag!r} is not a language tag; {_SUCH_AS}")
     first, *rest = tag.replace("_", "-").split("-")
     return "-".join([first.lower(), *(p.upper() if len(p) == 2 else p.title() for p in rest)])  # noqa: PLR2004 (a region has two letters)
 
@@ -38,12 +40,16 @@ def normalize_languages(language: str | Iterable[str] | None) -> tuple[str, ...]
     """Return one tag, several or none (any language) as tags in the form of RFC 5646.
 
     Raises:
-        UnknownLanguageError: one does not read like a language tag.
+        UnknownLanguageError: one does not read like a language tag, or it is no list of them.
 
     """
     if language is None:
         return ()
     tags = (language,) if isinstance(language, str) else language
+    if not isinstance(tags, Iterable) or isinstance(tags, bytes):
+        raise UnknownLanguageError(
+            f"Languages are a tag or a list of tags, not {type(language).__name__}; {_SUCH_AS}"
+        )
     return tuple(normalize_language(tag) for tag in tags)
 
 
