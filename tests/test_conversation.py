@@ -183,6 +183,16 @@ async def test_silence_is_an_empty_reply_and_nobody_thinks_about_it(anyio_backen
     assert len(conversation.history) == 0
 
 
+@pytest.mark.parametrize("text", ["", " \n"])
+async def test_an_empty_text_is_answered_like_silence(anyio_backend, text):
+    llm = ScriptedLLM("never said")
+    async with converse(llm=llm) as conversation:
+        reply = await conversation.respond(text)
+
+    assert (reply.text, reply.audio, llm.requests) == ("", None, [])
+    assert len(conversation.history) == 0
+
+
 async def test_without_an_llm_a_conversation_only_listens(anyio_backend):
     conversation = evakit.AsyncConversation(stt=ScriptedSTT("hello"), llm=None, tts=None)
     async with conversation:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import inspect
 import logging
 import os
 import re
@@ -16,6 +17,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from urllib.parse import unquote
 
+import attrs
 import click
 import pytest
 
@@ -222,6 +224,27 @@ def test_every_public_name_is_in_the_reference():
     described = set(re.findall(r"auto\w+:: evakit\.(\w+)", pages))
     kinds = {"EvakitError", "abc", "errors"}  # described as members of those modules
     assert set(evakit.__all__) - described - kinds == set()
+
+
+MADE = [getattr(evakit, name) for name in evakit.__all__]
+MADE = [kind for kind in MADE if inspect.isclass(kind) and not attrs.has(kind)]
+# Turns are made by a conversation, and their arguments are nobody's business.
+MADE = [k for k in MADE if "__init__" in vars(k) and k not in {evakit.Turn, evakit.AsyncTurn}]
+MADE += [spec.factory for spec in discover() if (spec.distribution or "").startswith("evakit-")]
+
+
+@pytest.mark.parametrize("kind", MADE, ids=lambda kind: kind.__name__)
+def test_what_a_class_is_made_with_is_described_with_it(kind):
+    taken = list(inspect.signature(kind).parameters)
+    described = re.search(r"^Args:\n((?:    .*\n)*)", f"{inspect.getdoc(kind)}\n", re.MULTILINE)
+    told = re.findall(r"^    (\w+): \S", described[1] if described else "", re.MULTILINE)
+    assert told == taken
+
+
+@pytest.mark.parametrize("kind", [evakit.AsyncConversation, evakit.Conversation])
+@pytest.mark.parametrize("method", ["respond", "say"])
+def test_what_comes_of_an_empty_text_is_described(kind, method):
+    assert "empty" in inspect.getdoc(getattr(kind, method))
 
 
 def test_the_tutorial_shows_the_plugin_that_is_in_the_examples():

@@ -111,7 +111,30 @@ class Conversation:
 
     Like `AsyncConversation`, without async. Constructing is cheap; entering the block, or first
     use, loads; one that is left unclosed is closed at interpreter exit with a ResourceWarning.
-    From a running event loop use `AsyncConversation`: this one would block the loop.
+    From a running event loop use `AsyncConversation`: this one would block the loop. What is not
+    given is as the Stack has it, and without one as the environment, `evakit.toml` or the default
+    say.
+
+    Args:
+        stack: Loaded backends to share with other conversations; None for backends of its own.
+            Beside one, `stt`, `llm`, `tts`, `device` and the last three arguments are an error.
+        stt: What hears, in any form that a `Stack` takes; None leaves the stage out.
+        llm: What thinks, likewise.
+        tts: What speaks, likewise.
+        voice: The name of the voice; None for the stack's, or one that fits.
+        language: What may be spoken: a tag such as `fr`, or several; None for the stack's, or any.
+        device: Where models run whose names say no device: `auto`, `cpu`, `cuda`, `cuda:0`.
+        system: The system prompt; None or an empty text is none.
+        history: What was said before: a `History`, messages, or dictionaries as OpenAI takes them.
+        observers: Functions or hooks that are told each event and the conversation's `id`.
+        plugins: Modules and objects with hooks, beside the plugins that are installed.
+        store: Where models are kept and fetched to; None for the usual folder.
+        progress: Told a model's name, its bytes here and all its bytes while it is fetched.
+
+    Raises:
+        ConfigurationError: a setting makes no sense, wherever it stands, or is given beside a
+            stack that has its own.
+
     """
 
     def __init__(
@@ -195,7 +218,10 @@ class Conversation:
         voice: str | None = None,
         language: str | Sequence[str] | None = None,
     ) -> Reply:
-        """Run a turn to its end and return the reply; see `AsyncConversation.respond`."""
+        """Run a turn to its end and return the reply; see `AsyncConversation.respond`.
+
+        An empty text is like silence: the reply is empty too. (`say` refuses one.)
+        """
         return self._use().wait_for(
             self._conversation.respond, said, voice=voice, language=language
         )
@@ -224,7 +250,10 @@ class Conversation:
         language: str | Sequence[str] | None = None,
         interruptible: bool = True,
     ) -> Reply:
-        """Say a text without the LLM; see `AsyncConversation.say`."""
+        """Say a text without the LLM; see `AsyncConversation.say`.
+
+        An empty text is a `ConfigurationError`. (`respond` replies nothing to one.)
+        """
         return self._use().wait_for(
             self._conversation.say,
             text,

@@ -330,6 +330,9 @@ class AudioWriter:
     fails, nothing is left. Its sample rate is that of the first piece; later pieces of another
     rate are resampled as one stream.
 
+    Args:
+        path: The file, which is replaced where it exists; `.wav`, `.mp3`, `.flac` or `.ogg`.
+
     Raises:
         AudioFormatError: the ending names no known format.
 

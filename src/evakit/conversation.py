@@ -40,10 +40,24 @@ _log = logger(__name__)
 class AsyncConversation:
     """A conversation: it hears, thinks, speaks and remembers.
 
-    Give it a `Stack` to share loaded backends with other conversations, or name backends as
-    for a `Stack` and it has its own. What is not given holds as in that Stack, which has it
-    from the environment, `evakit.toml` or the default. Constructing is cheap; entering the block,
-    or first use, loads.
+    Constructing is cheap; entering the block, or first use, loads. What is not given is as the
+    Stack has it, and without one as the environment, `evakit.toml` or the default say.
+
+    Args:
+        stack: Loaded backends to share with other conversations; None for backends of its own.
+            Beside one, `stt`, `llm`, `tts`, `device` and the last three arguments are an error.
+        stt: What hears, in any form that a `Stack` takes; None leaves the stage out.
+        llm: What thinks, likewise.
+        tts: What speaks, likewise.
+        voice: The name of the voice; None for the stack's, or one that fits.
+        language: What may be spoken: a tag such as `fr`, or several; None for the stack's, or any.
+        device: Where models run whose names say no device: `auto`, `cpu`, `cuda`, `cuda:0`.
+        system: The system prompt; None or an empty text is none.
+        history: What was said before: a `History`, messages, or dictionaries as OpenAI takes them.
+        observers: Functions or hooks that are told each event and the conversation's `id`.
+        plugins: Modules and objects with hooks, beside the plugins that are installed.
+        store: Where models are kept and fetched to; None for the usual folder.
+        progress: Told a model's name, its bytes here and all its bytes while it is fetched.
 
     Raises:
         ConfigurationError: a setting makes no sense, wherever it stands, or is given beside a
@@ -196,7 +210,8 @@ class AsyncConversation:
     ) -> Reply:
         """Run a turn to its end and return the reply.
 
-        `voice` and `language` hold for this turn only.
+        `voice` and `language` hold for this turn only. An empty text is like silence: the reply is
+        empty too, and nothing is remembered. (`say` refuses one.)
 
         Raises:
             AudioError: the audio cannot be used.
@@ -225,7 +240,7 @@ class AsyncConversation:
 
         Raises:
             BackendError: the iterator failed or gave nothing, or the TTS failed.
-            ConfigurationError: it is no text, or an empty one.
+            ConfigurationError: it is no text, or an empty one (to which `respond` replies nothing).
             ConversationBusyError: a turn of this conversation is running.
             ConversationClosedError: the conversation was closed.
 

@@ -52,9 +52,20 @@ class Stack:
     """One set of loaded backends.
 
     Constructing is cheap: it reads the settings and looks at nothing else; entering the block,
-    or first use, loads. A backend is given by name (`name[:model][@device]`), as
-    `backend(name, **options)`, as an instance, as a plain function, or as None to leave the
-    stage out. What is not given is decided by the environment, `evakit.toml` or the default.
+    or first use, loads. What is not given is decided by the environment, `evakit.toml` or the
+    default.
+
+    Args:
+        stt: What hears: a name (`name[:model][@device]`), `backend(name, **options)`, an instance,
+            a plain function, or None to leave the stage out.
+        llm: What thinks, likewise.
+        tts: What speaks, likewise.
+        voice: The name of the voice that speaks where none is asked for; None for one that fits.
+        language: What users may speak: a tag such as `fr`, or several; None for any.
+        device: Where models run whose names say no device: `auto`, `cpu`, `cuda`, `cuda:0`.
+        plugins: Modules and objects with hooks, beside the plugins that are installed.
+        store: Where models are kept and fetched to; None for the usual folder.
+        progress: Told a model's name, its bytes here and all its bytes while it is fetched.
 
     Raises:
         ConfigurationError: a setting makes no sense, wherever it stands.
@@ -278,11 +289,8 @@ class Stack:
                 yield speaker
 
     async def stages(self, *, voice: str | None, language: str | Sequence[str] | None) -> Stages:
-        """Return the backends as a turn needs them, with the voices that it may use prepared.
-
-        Raises:
-            UnknownVoiceError: no such voice, or it does not speak the language.
-
+        """Return the backends as a turn needs them, with the voices that it may use prepared; see
+        `speaker` for what may be raised.
         """
         await self.load()
         languages = normalize_languages(language) or self.languages
@@ -304,11 +312,8 @@ class Stack:
         )
 
     def require_voice(self, voice: str | None, language: str | Sequence[str] | None) -> None:
-        """Check, as far as it is known without loading, that the voice and languages fit.
-
-        Raises:
-            UnknownVoiceError: the loaded TTS has no such voice, or it does not speak the language.
-
+        """Check, as far as it is known without loading, that the voice and languages fit; see
+        `speaker` for what may be raised.
         """
         languages = normalize_languages(language) or self.languages
         if self._voices is not None:

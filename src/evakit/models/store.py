@@ -36,10 +36,14 @@ class ModelStore:
     """The models on this machine; fetches and checks what is missing.
 
     Safe to use from several threads and processes: one fetches a model, the others wait for it.
+
+    Args:
+        home: The folder of all models; None for `$EVAKIT_HOME`, else the platform's cache folder.
+        offline: Whether nothing is ever fetched.
+
     """
 
     def __init__(self, home: Path | None = None, *, offline: bool = False) -> None:
-        """Use the folder `home`, else `$EVAKIT_HOME`, else the platform's cache folder."""
         self._folders = Folders(home)
         self.offline = offline
         """Whether nothing is ever fetched."""

@@ -53,7 +53,31 @@ _POLL: Final = 0.02  # seconds between two looks at whether the waiting caller w
 
 
 class LlamaCppLLM(CallbackLLM):
-    """Generates replies with llama.cpp, in this process."""
+    """Generates replies with llama.cpp, in this process.
+
+    Args:
+        model: `smollm2-135m-instruct`, the path of a .gguf file, or
+            `organisation/repository/file.gguf[@revision]` of the Hugging Face hub.
+        context_tokens: what prompt and reply may have together; None is 4096, or what the
+            model was trained for if that is less. Older turns are left out as needed.
+        max_tokens: the length of a reply where the request does not say.
+        temperature: how freely words are chosen; 0 takes the likeliest. 0.2 and a `top_p`
+            of 0.9 are what SmolLM2's authors use.
+        top_p: the share of the likeliest words that are chosen from.
+        repeat_penalty: above 1, words that were just said become less likely; small models
+            go round in circles without it.
+        seed: the same seed gives the same reply; None, a new one each time.
+        threads: CPU threads; None is half of the CPUs. The engine's threads wait for each
+            other without sleeping, so more of them than there are free CPUs are far slower
+            than one: on two CPUs with other work, two wrote 1 token a second, one wrote 44.
+        parallel: how many replies are generated at once; each takes the memory of a context.
+        cache_mib: memory in MiB that keeps what was read for conversations that pause.
+
+    Raises:
+        UnknownModelError: `model` is none of these.
+        ConfigurationError: a number makes no sense.
+
+    """
 
     capabilities = Capabilities(serves_many_at_once=True)
 
@@ -71,31 +95,6 @@ class LlamaCppLLM(CallbackLLM):
         parallel: int = 2,
         cache_mib: int = 512,
     ) -> None:
-        """Choose a model.
-
-        Args:
-            model: `smollm2-135m-instruct`, the path of a .gguf file, or
-                `organisation/repository/file.gguf[@revision]` of the Hugging Face hub.
-            context_tokens: what prompt and reply may have together; None is 4096, or what the
-                model was trained for if that is less. Older turns are left out as needed.
-            max_tokens: the length of a reply where the request does not say.
-            temperature: how freely words are chosen; 0 takes the likeliest. 0.2 and a `top_p`
-                of 0.9 are what SmolLM2's authors use.
-            top_p: the share of the likeliest words that are chosen from.
-            repeat_penalty: above 1, words that were just said become less likely; small models
-                go round in circles without it.
-            seed: the same seed gives the same reply; None, a new one each time.
-            threads: CPU threads; None is half of the CPUs. The engine's threads wait for each
-                other without sleeping, so more of them than there are free CPUs are far slower
-                than one: on two CPUs with other work, two wrote 1 token a second, one wrote 44.
-            parallel: how many replies are generated at once; each takes the memory of a context.
-            cache_mib: memory in MiB that keeps what was read for conversations that pause.
-
-        Raises:
-            UnknownModelError: `model` is none of these.
-            ConfigurationError: a number makes no sense.
-
-        """
         _at_least(1, max_tokens=max_tokens, parallel=parallel, threads=threads)
         _at_least(64, context_tokens=context_tokens)
         _at_least(0, temperature=temperature, cache_mib=cache_mib, seed=seed)

@@ -57,13 +57,15 @@ class _Language(NamedTuple):
 class WhisperSTT(BlockingSTT):
     """Whisper on CTranslate2.
 
-    `model` is a size (`base`, `tiny.en`, `large-v3-turbo`), a repository on the hub with a
-    converted model (`organisation/name[@revision]`), or a folder with one (a path, absolute or
-    starting with `.`). `compute_type` is how numbers are held: None means `int8` on the CPU and
-    `float16` on a GPU. `beam_size` is how many readings are followed at a time: more is slower
-    and seldom better. `prompt` is text that could have come before: names and words to expect.
-    `speech_threshold` in [0, 1] is the VAD's probability from which there is speech; 0 sends
-    silence to Whisper too, which then invents words.
+    Args:
+        model: A size (`base`, `tiny.en`, `large-v3-turbo`), a repository on the hub with a
+            converted model (`organisation/name[@revision]`), or a folder with one (a path,
+            absolute or starting with `.`).
+        compute_type: How numbers are held; None is `int8` on the CPU and `float16` on a GPU.
+        beam_size: How many readings are followed at a time; more is slower and seldom better.
+        prompt: Text that could have come before: names and words to expect.
+        speech_threshold: The VAD's probability, in [0, 1], from which there is speech; 0 sends
+            silence to Whisper too, which then invents words.
 
     Raises:
         ConfigurationError: an option has a value that makes no sense.
