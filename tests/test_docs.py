@@ -11,6 +11,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 import types
 from importlib.resources import files
 from importlib.util import module_from_spec, spec_from_file_location
@@ -23,8 +24,10 @@ import pytest
 
 import evakit
 from evakit import errors, events
+from evakit._choices import create
 from evakit.cli.group import evakit as command
 from evakit.plugins import discover
+from evakit.settings import SETTINGS, from_text
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -110,6 +113,28 @@ def test_the_examples_of_a_page_run_one_after_the_other(page, folder, monkeypatc
 def test_the_fragments_of_the_hooks_page_are_python():
     for line, _, text in blocks(FRAGMENTS, "python"):
         compile("\n" * line + text, FRAGMENTS, "exec", dont_inherit=True)
+
+
+STAGE = re.compile(r"EVAKIT_(STT|LLM|TTS)=('[^']*'|[^\s`]+)")
+
+
+def backends(page):
+    """The backends that a page has settings name, with the setting."""
+    for _, _, text in blocks(page, "toml"):
+        for name, data in tomllib.loads(text).items():
+            if name in {"stt", "llm", "tts"}:
+                yield name, SETTINGS[name].from_data(data)
+    for name, value in STAGE.findall(page.read_text("utf-8")):
+        yield name.lower(), from_text(name.lower(), value.strip("'"), place=page.name)
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if any(backends(page))], ids=lambda page: page.stem
+)
+def test_the_backends_that_settings_name_exist_and_have_the_options(page, folder):
+    for stage, asked in backends(page):
+        made = create(stage, asked, discover(), None)
+        assert made is None or made.backend.name
 
 
 @pages_with("sh")
