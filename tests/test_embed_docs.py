@@ -36,24 +36,29 @@ def blocks():
     return named
 
 
+def run(block, page):
+    code = compile(block, PAGE, "exec", dont_inherit=True)
+    exec(code, vars(page))  # noqa: S102 (it is what the test is about)
+
+
 @pytest.fixture
 def page():
     """What the page's first block leaves behind, as for a reader from the top."""
     page = types.ModuleType("page")
-    first = next(text for kind, text in BLOCK.findall(PAGE.read_text("utf-8")))
-    exec(first, vars(page))  # noqa: S102 (it is what the test is about)
+    run(BLOCK.search(PAGE.read_text("utf-8"))[2], page)
     return page
 
 
 def test_the_cell_of_a_notebook_runs(blocks, page):
-    cell = compile(blocks["notebook"], str(PAGE), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    awaits = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    cell = compile(blocks["notebook"], PAGE, "exec", awaits, dont_inherit=True)
 
-    async def run():
+    async def run_cell():
         running = eval(cell, vars(page))  # noqa: S307 (it is what the test is about)
         assert inspect.iscoroutine(running)
         await running
 
-    asyncio.run(run())
+    asyncio.run(run_cell())
     assert page.reply.text == "You said: Hello."
 
 
@@ -83,12 +88,12 @@ def test_the_flask_server_answers_a_question_and_silence(blocks, page, monkeypat
         served.append(app)
 
     monkeypatch.setattr(flask.Flask, "run", serve)
-    exec(blocks["flask"], vars(page))  # noqa: S102 (it is what the test is about)
+    run(blocks["flask"], page)
     assert served == [page.app]
 
 
 def test_the_fastapi_server_answers_a_question_and_silence(blocks, page):
-    exec(blocks["fastapi"], vars(page))  # noqa: S102 (it is what the test is about)
+    run(blocks["fastapi"], page)
     with testclient.TestClient(page.app) as client:
 
         def post(recording):
