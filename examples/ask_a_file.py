@@ -28,7 +28,7 @@ def main(question: Path = OUR_QUESTION, answer: Path = Path("answer.wav")) -> No
         print("reply: ", reply.text)
         print("delays:", reply.timings)
         for stage, loaded in conversation.backends.items():
-            print(f"{stage}: {loaded.name} {loaded.model} runs on {loaded.device}")
+            print(f"{stage}: {loaded.name} {loaded.model} runs on {loaded.label}")
     print(f"{reply.audio.duration:.1f} s of speech are in {answer}")
 
 

@@ -353,11 +353,12 @@ async def test_something_that_is_neither_audio_nor_text_is_refused(anyio_backend
             await conversation.respond(42)
 
 
-async def test_a_gpu_is_refused_rather_than_replaced(anyio_backend):
-    with pytest.raises(errors.DeviceError, match="only the CPU") as caught:
-        async with converse(device="cuda"):
-            pass
-    assert caught.value.wanted == "cuda"
+async def test_what_is_asked_of_all_binds_only_what_can_follow(anyio_backend):
+    async with converse(device="cuda") as conversation:
+        reply = await conversation.respond("?")
+        labels = {loaded.label for loaded in conversation.backends.values()}
+    assert labels == {"cpu (by design)"}
+    assert reply.degraded == ()
 
 
 async def test_a_voice_is_chosen_by_name_or_by_language(anyio_backend):

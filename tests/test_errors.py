@@ -33,7 +33,7 @@ def drawn_tree():
     """The tree of the docstring: (name, parent, built-in bases, attributes)."""
     parents = {-1: None}
     for line in errors.__doc__.split("::", 1)[1].splitlines():
-        found = re.match(r"( *(?:[│ ]+)?(?:[├└]── )?)(\w+Error)\b(.*)", line)
+        found = re.match(r"( *(?:[│ ]+)?(?:[├└]── )?)(\w+(?:Error|Drift))\b(.*)", line)
         if not found:
             continue
         prefix, name, rest = found.groups()

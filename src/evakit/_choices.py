@@ -14,7 +14,7 @@ from attrs import field, frozen
 
 from ._functions import from_function
 from .abc import LLM, STT, TTS, VAD, Backend, TurnDetector
-from .devices import Device, choose_device
+from .devices import DeviceRequest, bind
 from .errors import BackendUnavailableError, ConfigurationError
 from .registry import BackendName, Registry
 
@@ -75,10 +75,10 @@ the stage out."""
 
 @frozen
 class Chosen:
-    """A backend that was made and is not loaded, and the device that it is meant for."""
+    """A backend that was made and is not loaded, and what is asked for as its device."""
 
     backend: Backend
-    device: Device
+    request: DeviceRequest
 
 
 def create(kind: str, asked: BackendLike, registry: Registry, device: str | None) -> Chosen | None:
@@ -87,12 +87,13 @@ def create(kind: str, asked: BackendLike, registry: Registry, device: str | None
     Raises:
         BackendUnavailableError: its engine is not installed.
         ConfigurationError: what was asked for is no backend of that kind, or has no such option.
-        DeviceError: the device cannot be had.
+        DeviceError: a GPU is asked for in the name of a backend that cannot use any.
         PluginError: nothing offers it, or its plugin cannot be loaded.
 
     """
     if asked is None:
         return None
+    by_name = False
     if isinstance(asked, Backend):
         new = _checked(kind, asked)
     else:
@@ -100,7 +101,7 @@ def create(kind: str, asked: BackendLike, registry: Registry, device: str | None
         if isinstance(choice.name, str):
             name = BackendName.parse(choice.name)
             new = _by_name(kind, name, choice.options, registry)
-            device = name.device or device
+            device, by_name = name.device or device, name.device is not None
         elif callable(choice.name):
             new = from_function(kind, choice.name, **choice.options)
         else:
@@ -109,7 +110,7 @@ def create(kind: str, asked: BackendLike, registry: Registry, device: str | None
                 f"not {type(choice.name).__name__}."
             )
     supported = new.capabilities.devices
-    return Chosen(new, choose_device(device, component=new.name, supported=supported))
+    return Chosen(new, bind(device, component=new.name, supported=supported, by_name=by_name))
 
 
 def _checked(kind: str, asked: Backend) -> Backend:

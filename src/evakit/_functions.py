@@ -37,8 +37,9 @@ from .abc import (
 )
 from .audio import Audio
 from .chat import ToolCall
-from .devices import Placement
+from .devices import Evidence, Strength
 from .devices.device import CPU
+from .devices.evidence import MODEL
 from .errors import (
     ConfigurationError,
     GenerationError,
@@ -91,9 +92,10 @@ class _Function:
             )
         self._timeout = float(timeout)
 
-    def placement(self) -> Placement:
+    def evidence(self) -> tuple[Evidence, ...]:
         """Say that it runs in this process; where an engine behind it runs is not known."""
-        return Placement(CPU, "a function of this program; it says nothing of a model")
+        says = "a function of this program; it says nothing of a model"
+        return (Evidence(kind=MODEL, strength=Strength.DECLARED, device=CPU, says=says),)
 
     def _call(self, asked: object, options: object = None) -> Call:
         arguments = (asked, options) if self._takes_options else (asked,)

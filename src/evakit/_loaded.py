@@ -8,7 +8,7 @@ from __future__ import annotations
 from attrs import field, frozen
 
 from .abc import Backend
-from .devices import Placement
+from .devices import Lease, Proof
 
 __all__ = ["LoadedBackend"]
 
@@ -20,10 +20,25 @@ class LoadedBackend:
     name: str
     """As it is known to the registry, or its class's name when an instance was passed."""
     model: str | None
-    placement: Placement
+    lease: Lease
     backend: Backend = field(repr=False)
 
     @property
     def device(self) -> str:
-        """The device that was read back from the engine."""
-        return str(self.placement)
+        """Where it runs: `cpu`, `remote`, `cuda:0` if that is proven, else `drifted` or `lost`."""
+        return self.lease.place
+
+    @property
+    def label(self) -> str:
+        """The same for people, who are told why too: `cpu (degraded)`, `cpu (by design)`."""
+        return self.lease.label
+
+    @property
+    def proof(self) -> Proof | None:
+        """What was seen of where it is, and what that amounts to; None of what works elsewhere."""
+        return self.lease.proof
+
+    @property
+    def degraded(self) -> str | None:
+        """Why it is on the CPU though a GPU was preferred; None when it is where it was to be."""
+        return self.lease.degraded

@@ -61,6 +61,7 @@ class TurnProgress:
     text: str = ""
     audio: list[Audio] = field(factory=list)
     playout: Playout = field(factory=Playout)
+    degraded: tuple[str, ...] = ()
     speaks: bool = False
     """Whether the reply is spoken; without that, text that was shown counts as played."""
 

@@ -251,4 +251,5 @@ class AsyncTurn:
             timings=evolve(progress.timings, finished_at=anyio.current_time()),
             transcript=transcript,
             interrupted=played is not None,
+            degraded=progress.degraded,
         )

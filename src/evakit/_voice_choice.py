@@ -33,6 +33,15 @@ class VoiceChoice:
         self._ready: dict[str, Voice] = {}
         self._preparing: dict[str, anyio.Lock] = {}
 
+    @property
+    def n_ready(self) -> int:
+        """How many voices are ready to speak."""
+        return len(self._ready)
+
+    def forget(self) -> None:
+        """Forget which voices are ready: the TTS was loaded anew."""
+        self._ready.clear()
+
     async def choose(self, name: str | None, language: str | None) -> Voice | None:
         """Return the voice of that name, or the default for `language`, ready to speak.
 

@@ -328,6 +328,7 @@ class AsyncConversation:
                 )
                 # What was loaded first is not waited for: the turn's time begins here.
                 progress.timings = TurnTimings(input_complete_at=anyio.current_time())
+                progress.degraded = self._stack.degraded
                 run = TurnRun(stages, emit, progress)
                 if isinstance(record.said, FunctionLLM):
                     await run.say(record.said)

@@ -21,7 +21,18 @@
     │   └── UnknownLanguageError
     ├── ConversationBusyError      (RuntimeError) one turn at a time
     ├── ConversationClosedError    (RuntimeError) used after close, or after fork
-    ├── DeviceError                .component .wanted .found
+    ├── DeviceError                .component .wanted .found .why .findings .fixes
+    │   └── PlacementError         .proof
+    │       ├── NoGpuError         there is none, or none that this program may see
+    │       ├── DriverError        the driver is missing, too old, or does not answer
+    │       ├── WheelFlavourError  the engine was built without the device
+    │       ├── MissingLibraryError
+    │       ├── ArchUnsupportedError
+    │       ├── VramBudgetError    the model does not fit; says who holds the memory
+    │       ├── SilentFallbackError  the engine went elsewhere without a word
+    │       ├── PartialPlacementError
+    │       ├── PlacementDrift     it was there, and is there no more
+    │       └── GpuLostError       the GPU is gone, or no longer trusted
     ├── ModelError                 .model .retryable
     │   ├── UnknownModelError      (LookupError)
     │   ├── ModelUnavailableError  no source could deliver it
@@ -40,9 +51,11 @@ What may not live here: anything that names a particular backend, and anything t
 from __future__ import annotations
 
 import copyreg
+from collections.abc import Iterable
 from typing import Any
 
 __all__ = [
+    "ArchUnsupportedError",
     "AudioError",
     "AudioFormatError",
     "BackendBusyError",
@@ -55,15 +68,23 @@ __all__ = [
     "ConversationClosedError",
     "DetectionError",
     "DeviceError",
+    "DriverError",
     "DuplicateBackendError",
     "EmptyAudioError",
     "EvakitError",
     "GenerationError",
+    "GpuLostError",
+    "MissingLibraryError",
     "ModelError",
     "ModelIntegrityError",
     "ModelUnavailableError",
+    "NoGpuError",
+    "PartialPlacementError",
+    "PlacementDrift",
+    "PlacementError",
     "PluginError",
     "PluginLoadError",
+    "SilentFallbackError",
     "StorageError",
     "SynthesisError",
     "TranscriptionError",
@@ -72,6 +93,8 @@ __all__ = [
     "UnknownModelError",
     "UnknownOptionError",
     "UnknownVoiceError",
+    "VramBudgetError",
+    "WheelFlavourError",
 ]
 
 
@@ -199,6 +222,9 @@ class DeviceError(EvakitError):
         component: str | None = None,
         wanted: str | None = None,
         found: str | None = None,
+        why: str | None = None,
+        findings: Iterable[object] = (),
+        fixes: Iterable[object] = (),
     ) -> None:
         super().__init__(message)
         self.component = component
@@ -207,6 +233,61 @@ class DeviceError(EvakitError):
         """The device that was asked for."""
         self.found = found
         """Where the model was observed to be; None when it was not loaded."""
+        self.why = why
+        """The reason alone, without what was asked for and what to do."""
+        self.findings = tuple(findings)
+        """What was found on the machine that explains it, each an `evakit.devices.Finding`."""
+        self.fixes = tuple(fixes)
+        """What to do, most promising first, each an `evakit.devices.Remedy`."""
+
+
+class PlacementError(DeviceError):
+    """A model could not be put, or kept, where it was asked for."""
+
+    def __init__(self, message: str, *, proof: object = None, **about: Any) -> None:
+        super().__init__(message, **about)
+        self.proof = proof
+        """What was observed, an `evakit.devices.Proof`; None when nothing was loaded."""
+
+
+class NoGpuError(PlacementError):
+    """There is no GPU, or none that this program is allowed to see."""
+
+
+class DriverError(PlacementError):
+    """The GPU's driver is missing, too old, or does not answer."""
+
+
+class WheelFlavourError(PlacementError):
+    """The engine that is installed was built without support for the device."""
+
+
+class MissingLibraryError(PlacementError):
+    """A library that the engine needs on the device is not there, or there twice."""
+
+
+class ArchUnsupportedError(PlacementError):
+    """The engine that is installed has no code for this generation of GPUs."""
+
+
+class VramBudgetError(PlacementError):
+    """The model does not fit into the memory of the GPU that may be used."""
+
+
+class SilentFallbackError(PlacementError):
+    """The engine loaded the model somewhere else, and did not say so."""
+
+
+class PartialPlacementError(PlacementError):
+    """Only a part of the model's work is done where it was asked for."""
+
+
+class PlacementDrift(PlacementError):  # noqa: N818 (its name in the design)
+    """A model is no longer where it was proven to be."""
+
+
+class GpuLostError(PlacementError):
+    """The GPU is gone, or a load that hangs has made it unusable until the next start."""
 
 
 class ModelError(EvakitError):

@@ -43,6 +43,8 @@ class Reply:
     """The transcript with its positions and language; None when the turn was given as text."""
     interrupted: bool = False
     """Whether the turn ended before all of it was played."""
+    degraded: tuple[str, ...] = ()
+    """What ran on the CPU though a GPU was preferred, and why: a sentence each."""
 
 
 @frozen

@@ -1,4 +1,4 @@
-"""Stack: loaded backends on the devices where they were found, shared by any number of
+"""Stack: loaded backends on the devices where they were proven, shared by any number of
 conversations.
 
 The only place that knows where a backend lives. What may not live here: history, turns.
@@ -9,41 +9,34 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
 import anyio
+from anyio.lowlevel import current_token
 
-from . import _forked, _threads
-from ._choices import BackendLike, create
-from ._failures import errors_of, ungrouped
+from ._backends import Backends
+from ._choices import BackendLike
+from ._failures import one_error, ungrouped
 from ._loaded import LoadedBackend
-from ._logging import logger
 from ._loop import Loop
 from ._pipeline import Stages, transcribe
 from ._speaker import Speaker
 from ._turn_input import load
-from ._voice_choice import VoiceChoice
-from .abc import LLM, STT, TTS, Backend, LoadContext, STTOptions, TTSOptions
+from .abc import LLM, STT, TTS, Backend, STTOptions, TTSOptions
 from .audio import Audio, AudioSource
-from .devices import Device, verify_placement
+from .devices import DeviceManager
 from .errors import (
     BackendError,
-    BackendUnavailableError,
     ConfigurationError,
     ConversationClosedError,
-    EvakitError,
 )
-from .models import Model, ModelStore, Progress
-from .plugins import discover
+from .models import ModelStore, Progress
 from .settings import UNSET, Unset, resolve
 from .transcript import Transcript
 from .voices import Voice, normalize_languages
 
 __all__ = ["Stack"]
-
-_log = logger(__name__)
 
 B = TypeVar("B", bound=Backend)
 
@@ -84,6 +77,8 @@ class Stack:
         plugins: Iterable[object] = (),
         store: ModelStore | None = None,
         progress: Progress | None = None,
+        devices: DeviceManager | None = None,
+        evictable: bool = False,
     ) -> None:
         self.settings = resolve(
             {
@@ -105,24 +100,27 @@ class Stack:
                 f"plugins= is a list of plugins, objects or modules, not {type(plugins).__name__};"
                 " installed ones are found without it."
             )
-        self._plugins = tuple(plugins)
-        self._store = store
-        self._progress = progress
-        self._loaded: dict[str, LoadedBackend] = {}
-        self._voices: VoiceChoice | None = None
+        self._backends = Backends(
+            self.settings,
+            plugins=tuple(plugins),
+            store=store,
+            progress=progress,
+            devices=devices,
+            evict=self._evict if evictable else None,
+        )
+        self._loaded_in: object = None  # the event loop
         self._ready = self._closed = False
         self._lock: anyio.Lock | None = None
         self._holders: set[object] = set()
         self._uses = 0
         self._unused: anyio.Event | None = None
-        self._created: list[Backend] = []  # what has to be unloaded, loaded or not
         self._loop = Loop()  # for a block without async
         self._pid: int | None = None  # of the process that loaded it
 
     @property
     def backends(self) -> Mapping[str, LoadedBackend]:
         """The loaded backends by stage (`stt`, `llm`, `tts`); a stage left out is absent."""
-        return dict(self._loaded)
+        return dict(self._backends.loaded)
 
     async def __aenter__(self) -> Self:
         await self.hold(self)
@@ -153,14 +151,23 @@ class Stack:
     ) -> None:
         self._loop.shut(self.aclose)
 
+    @property
+    def degraded(self) -> tuple[str, ...]:
+        """What runs on the CPU though a GPU was preferred, and why: a sentence each."""
+        return tuple(
+            f"{stage} {loaded.name} runs on the CPU: {loaded.degraded}"
+            for stage, loaded in self._backends.loaded.items()
+            if loaded.degraded
+        )
+
     async def load(self) -> None:
-        """Load all backends and see where they are; does nothing when that is done.
+        """Load all backends and prove where they are; does nothing when that is done.
 
         Raises:
             ConfigurationError: a name, option, voice or language makes no sense.
             PluginError: a backend is unknown, or its plugin cannot be loaded.
             ModelError: a model is unknown, or cannot be had.
-            DeviceError: a device is not there, or a model is not on it.
+            DeviceError: a device is not there, or a model is not proven to be on it.
             BackendUnavailableError: an engine is not installed, or cannot be reached.
 
         """
@@ -168,6 +175,7 @@ class Stack:
         self._pid = os.getpid()
         if self._ready:
             return
+        self._loaded_in = current_token()
         if self._lock is None:
             self._lock = anyio.Lock()
         async with self._lock:
@@ -175,10 +183,10 @@ class Stack:
                 return
             try:
                 with ungrouped():
-                    await self._load()
+                    await self._backends.load()
             except BaseException as error:
                 with anyio.CancelScope(shield=True):
-                    for failure in await self._unload():
+                    for failure in await self._backends.unload():
                         error.add_note(f"Then, while it was undone: {failure}")
                 raise
             self._ready = True
@@ -200,11 +208,23 @@ class Stack:
 
     @asynccontextmanager
     async def in_use(self) -> AsyncGenerator[None]:
-        """Keep the loaded backends from being unloaded for the length of the block."""
+        """Keep the loaded backends from being unloaded for the length of the block.
+
+        Raises:
+            PlacementDrift: a model is no longer where it was required, and proven, to be.
+            GpuLostError: the GPU of a model is gone.
+
+        """
         await self.load()
         self._uses += 1
         try:
+            await self._backends.check()
             yield
+        except Exception as error:
+            if isinstance(one_error(error), BackendError):
+                # An engine fails in many words when its GPU goes; the driver has one.
+                await self._backends.check(thorough=True)
+            raise
         finally:
             self._uses -= 1
             if not self._uses and self._unused is not None:
@@ -227,7 +247,7 @@ class Stack:
                     self._unused = anyio.Event()
                     await self._unused.wait()
                 self._ready = False
-                for failure in await self._unload():
+                for failure in await self._backends.unload():
                     raise failure
 
     def require_open(self) -> None:
@@ -284,7 +304,7 @@ class Stack:
         """
         async with self.in_use():
             tts = self._need("tts", TTS)
-            chosen = await self._choose_voice(voice, language)
+            chosen = await self._backends.choose_voice(voice, language)
             async with Speaker(tts, TTSOptions(voice=chosen, language=language)) as speaker:
                 yield speaker
 
@@ -294,19 +314,19 @@ class Stack:
         """
         await self.load()
         languages = normalize_languages(language) or self.languages
-        usual = await self._choose_voice(voice, languages[0] if languages else None)
+        usual = await self._backends.choose_voice(voice, languages[0] if languages else None)
         if not voice and not self.voice:
             for other in languages[1:]:  # whichever is heard, there is a voice for it
-                await self._choose_voice(None, other)
-        voices = self._voices
+                await self._backends.choose_voice(None, other)
+        voices = self._backends.voices
 
         def choose(spoken: str | None) -> Voice | None:
             return usual if voice or voices is None else voices.for_language(usual, spoken)
 
         return Stages(
-            stt=self._get("stt", STT),
-            llm=self._get("llm", LLM),
-            tts=self._get("tts", TTS),
+            stt=self._backends.get("stt", STT),
+            llm=self._backends.get("llm", LLM),
+            tts=self._backends.get("tts", TTS),
             languages=languages,
             choose_voice=choose,
         )
@@ -316,85 +336,23 @@ class Stack:
         `speaker` for what may be raised.
         """
         languages = normalize_languages(language) or self.languages
-        if self._voices is not None:
-            self._voices.find(voice, languages[0] if languages else None)
+        if self._backends.voices is not None:
+            self._backends.voices.find(voice, languages[0] if languages else None)
 
-    async def _choose_voice(self, name: str | None, language: str | None) -> Voice | None:
-        if self._voices is None:
-            return None
-        settled = {"tts": True, "voice": not name, "language": language in self.languages}
-        with self.settings.explaining(*(setting for setting, holds in settled.items() if holds)):
-            return await self._voices.choose(name, language)
-
-    async def _load(self) -> None:
-        registry = await _threads.run(discover, self._plugins)
-        self._store = self._store or ModelStore()
-        chosen = {}
-        for stage in ("stt", "llm", "tts"):
-            with self.settings.explaining(stage, "device"):
-                asked = getattr(self.settings, stage)
-                chosen[stage] = create(stage, asked, registry, self.settings.device)
-        async with anyio.create_task_group() as tasks:
-            for stage, choice in chosen.items():
-                if choice is not None:
-                    tasks.start_soon(self._load_one, stage, choice.backend, choice.device)
-
-    async def _load_one(self, stage: str, new: Backend, wanted: Device) -> None:
-        folders = await self._fetch(new.models())
-        _forked.leak_in_children(new)
-        self._created.append(new)  # a load that fails half way is undone too
-        new.in_stack = True
-        with errors_of(BackendUnavailableError, new.name, "loading"):
-            await new.load(LoadContext(device=wanted, models=folders))
-            model = new.model_name
-            if isinstance(new, TTS):  # its voices are its models
-                self._voices = VoiceChoice(new, self._fetch, self.voice)
-                voice = await self._choose_voice(None, _only(self.languages))
-                model = voice.name if voice else model
-            placement = verify_placement(new.name, wanted, new.placement())
-        self._loaded[stage] = LoadedBackend(new.name, model, placement, new)
-        _log.info("%s %s on %s (%s)", stage, new.name, placement, placement.observed)
-
-    async def _fetch(self, models: Iterable[Model]) -> dict[str, Path]:
-        return {
-            model.name: await _threads.run(_ensure, self._store, model, self._progress)
-            for model in models
-        }
-
-    async def _unload(self) -> list[EvakitError]:
-        """Unload everything that was created and return what went wrong."""
-        failures: list[EvakitError] = []
-        while self._created:
-            created = self._created.pop()
-            created.in_stack = False
-            try:
-                with errors_of(BackendError, created.name, "unloading"):
-                    await created.unload()
-            except EvakitError as error:
-                failures.append(error)
-        self._loaded.clear()
-        self._voices = None
-        return failures
-
-    def _get(self, stage: str, kind: type[B]) -> B | None:
-        loaded = self._loaded.get(stage)
-        return loaded.backend if loaded and isinstance(loaded.backend, kind) else None
+    async def _evict(self) -> bool:
+        """Unload everything, if no turn runs, to make room; the next turn loads it again."""
+        if self._loaded_in != current_token() or self._lock is None or self._lock.locked():
+            return False  # of another event loop, or loading itself
+        async with self._lock:
+            if self._uses or not self._ready:
+                return False
+            self._ready = False
+            for failure in await self._backends.unload():
+                raise failure
+            return True
 
     def _need(self, stage: str, kind: type[B]) -> B:
-        found = self._get(stage, kind)
+        found = self._backends.get(stage, kind)
         if found is None:
             raise ConfigurationError(f"This needs a {stage}, and {stage}=None left it out.")
         return found
-
-
-def _ensure(store: ModelStore | None, model: Model, progress: Progress | None) -> Path:
-    def report(name: str, done: int, total: int | None) -> None:
-        _threads.check_cancelled()  # a download stops between two blocks
-        if progress is not None:
-            progress(name, done, total)
-
-    return (store or ModelStore()).ensure(model, progress=report)
-
-
-def _only(languages: tuple[str, ...]) -> str | None:
-    return languages[0] if len(languages) == 1 else None

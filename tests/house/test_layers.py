@@ -61,6 +61,7 @@ LAYERS = (
     "_turn_input",
     "_voice_choice",
     "_loaded",
+    "_backends",
     "_loop",
     "stack",
     "_conversation_arguments",

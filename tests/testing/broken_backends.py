@@ -31,10 +31,13 @@ from evakit.abc import (
     TurnDetector,
     Usage,
 )
-from evakit.devices import Device, Placement
+from evakit.devices import Device, Evidence, Strength, WarmUp
+from evakit.devices.evidence import MODEL
+from evakit.errors import DeviceError
 from evakit.testing.clock import virtual
 from evakit.testing.conformance import (
     LLMConformance,
+    PlacementConformance,
     STTConformance,
     TTSConformance,
     TurnDetectorConformance,
@@ -48,6 +51,7 @@ from evakit.testing.fakes import (
     _EnergySession,
     _ToneSession,
 )
+from evakit.testing.gpus import PlacedTTS, SimulatedMachine, SimulatedModel
 
 
 @pytest.fixture
@@ -58,6 +62,10 @@ def anyio_backend():
 @pytest.fixture
 def backend(request):
     return request.cls.Backend()
+
+
+def claim(device, strength=Strength.OBSERVED):
+    return Evidence(kind=MODEL, strength=strength, device=Device(device), says="so it says")
 
 
 # --- any kind
@@ -105,8 +113,8 @@ class TestElsewhere(TTSConformance):
     caught_by = "test_it_is_where_it_was_loaded"
 
     class Backend(ToneTTS):
-        def placement(self):
-            return Placement(Device("cuda:0"), "what was asked for")
+        def evidence(self):
+            return (claim("cuda:0"),)
 
 
 class TestUnloadedOnce(TTSConformance):
@@ -858,6 +866,97 @@ class TestGrowsImpatient(TurnDetectorConformance):
             if question.silence_s == 3.0:
                 self.patience = 0.5
             return await super().judge(question) * self.patience
+
+
+# --- where it runs
+
+
+class Placed(PlacedTTS):
+    """A model that can be on the CPU, and would be on a GPU if there were one."""
+
+    def __init__(self):
+        super().__init__(SimulatedModel(machine=SimulatedMachine()))
+
+
+class TestGoesToTheCpuInstead(PlacementConformance):
+    caught_by = "test_a_device_that_is_not_there_is_refused"
+    # Each begins with a device that is refused, or is not exact.
+    also: ClassVar = {
+        "test_it_loads_after_a_refusal",
+        "test_a_device_that_is_not_exact_is_refused",
+    }
+
+    class Backend(Placed):
+        async def load(self, context):
+            await self.model.load(Device("cpu"))
+
+
+class TestSulksAfterARefusal(PlacementConformance):
+    caught_by = "test_it_loads_after_a_refusal"
+
+    class Backend(Placed):
+        broken = False
+
+        async def load(self, context):
+            if context.device.is_gpu or context.device.name == "auto":
+                self.broken = True
+            if self.broken:
+                raise DeviceError("There is no such device; ask for another.")
+            await super().load(context)
+
+
+class TestChoosesByItself(PlacementConformance):
+    caught_by = "test_a_device_that_is_not_exact_is_refused"
+
+    class Backend(Placed):
+        async def load(self, context):
+            name = "cpu" if context.device.name == "auto" else context.device.name
+            await self.model.load(Device(name))
+
+
+class TestWarmsUpWithNothing(PlacementConformance):
+    caught_by = "test_a_warm_up_is_real_work"
+
+    class Backend(Placed):
+        async def warm_up(self):
+            return WarmUp(seconds=0.1, amount=0, unit="s of audio")
+
+
+class TestSaysWhatItWasAskedFor(PlacementConformance):
+    caught_by = "test_its_place_is_observed"
+
+    class Backend(Placed):
+        def evidence(self):
+            seen = super().evidence()
+            return tuple(claim(piece.device.name, Strength.DECLARED) for piece in seen)
+
+
+class TestForgetsWhereItIs(PlacementConformance):
+    caught_by = "test_evidence_is_cheap_and_repeatable"
+
+    class Backend(Placed):
+        times = 0
+
+        def evidence(self):
+            self.times += 1
+            return super().evidence() if self.times < 2 else ()
+
+
+class TestChecksSlowly(PlacementConformance):
+    caught_by = "test_a_quick_check_takes_less_than_a_millisecond"
+
+    class Backend(Placed):
+        def quick_check(self):
+            time.sleep(0.002)
+            return super().quick_check()
+
+
+class TestIsStillThere(PlacementConformance):
+    caught_by = "test_an_unloaded_model_is_nowhere"
+
+    class Backend(Placed):
+        def evidence(self):
+            return super().evidence() or (claim("cpu"),)
 
 
 # --- the suite itself

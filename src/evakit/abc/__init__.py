@@ -6,6 +6,7 @@ What may not live here: retries, metrics, history, and defaults that hide errors
 from .._forked import leak
 from .._logging import logger
 from .._threads import check_cancelled, stop_asked
+from ..devices import Evidence, Strength, WarmUp
 from .backend import Backend, BlockingBackend, Capabilities, LoadContext
 from .llm import (
     LLM,
@@ -38,6 +39,7 @@ __all__ = [
     "BlockingVADSession",
     "CallbackLLM",
     "Capabilities",
+    "Evidence",
     "Finish",
     "LLMChunk",
     "LLMRequest",
@@ -47,6 +49,7 @@ __all__ = [
     "STTSession",
     "STTUpdate",
     "Speech",
+    "Strength",
     "TTSOptions",
     "TTSSession",
     "ToolCall",
@@ -54,6 +57,7 @@ __all__ = [
     "TurnQuestion",
     "Usage",
     "VADSession",
+    "WarmUp",
     "check_cancelled",
     "leak",
     "logger",

@@ -13,8 +13,9 @@ from typing import ClassVar
 from attrs import field, frozen
 
 from .. import _threads
-from ..devices import Device, Placement
+from ..devices import Device, Evidence, Strength, WarmUp
 from ..devices.device import CPU, REMOTE
+from ..devices.evidence import MODEL
 from ..models import Model
 
 __all__ = ["Backend", "BlockingBackend", "Capabilities", "LoadContext"]
@@ -53,6 +54,9 @@ class Capabilities:
 
     devices: frozenset[str] = field(default=frozenset({"cpu"}), converter=_names)
     """Where it can run: `cpu`, `cuda`; `{"remote"}` for a service elsewhere."""
+    engines: frozenset[str] = field(default=frozenset(), converter=_names)
+    """The engines whose builds and libraries decide whether it can run on a GPU: `torch`,
+    `onnxruntime`, `ctranslate2`, `llama.cpp`. They are looked at before anything is loaded."""
     serves_many_at_once: bool = False
     """Its engine takes several calls at a time. Where not, a `Blocking...` base serves one whole
     reply (LLM), clause (TTS) or utterance (STT) after the other, and nothing in between, so an
@@ -73,6 +77,8 @@ class LoadContext:
     """For each model that the backend named in `models()`: the folder with its checked files."""
     offline: bool = False
     """Nothing may be fetched."""
+    vram_bytes: int | None = None
+    """How much of the GPU's memory it may take, where the engine can be held to it."""
 
 
 class Backend(ABC):
@@ -110,11 +116,56 @@ class Backend(ABC):
     async def unload(self) -> None:
         """Give everything back; also after `load` failed or was never called, and twice."""
 
-    def placement(self) -> Placement:
-        """Say where the loaded model is, as *read back* from the engine, never as asked for."""
-        if self.capabilities.devices == {"remote"}:
-            return Placement(REMOTE, "answers come from a server elsewhere")
-        return Placement(CPU, "runs in this process and holds no model")
+    # Where it runs. `evakit.devices` decides that, in this order: `vram_estimate`, `load` on the
+    # exact device, `warm_up`, `evidence`; then `quick_check` from time to time.
+
+    probe: ClassVar[str | None] = None
+    """`module:function`, called with a device's name in a process of its own before the first
+    load on that GPU: for an engine that ends the process where a library is missing. It raises
+    what is wrong."""
+
+    def vram_estimate(self, context: LoadContext) -> int | None:
+        """Say how many bytes of a GPU's memory it will take, for its weights and its work.
+
+        Looks at the sizes of files at most. None when it cannot be told.
+        """
+        del context
+        return None
+
+    async def warm_up(self) -> WarmUp | None:
+        """Do real work with the loaded model, so that the first task is not the slowest and that
+        where the work is done can be seen. None when there is no model.
+
+        Raises:
+            DeviceError: it does not work on the device that it was loaded for.
+            BackendError: the engine failed.
+
+        """
+        return None
+
+    def evidence(self) -> tuple[Evidence, ...]:
+        """Say where the loaded model is, as *seen* in the engine after real work, and what was
+        looked at; cheap enough to be repeated. What was asked for is no evidence.
+        """
+        return (
+            Evidence(
+                kind=MODEL,
+                strength=Strength.DECLARED,
+                device=self.quick_check(),
+                says="answers come from a server elsewhere"
+                if self.capabilities.devices == {"remote"}
+                else "runs in this process and holds no model",
+            ),
+        )
+
+    def quick_check(self) -> Device:
+        """Say where the loaded model is now, in less than a millisecond.
+
+        Raises:
+            DeviceError: it is not where it could work.
+
+        """
+        return REMOTE if self.capabilities.devices == {"remote"} else CPU
 
 
 class BlockingBackend(Backend):
@@ -135,6 +186,10 @@ class BlockingBackend(Backend):
     def unload_model(self) -> None:
         """Give everything back; in a worker thread; calling it twice is fine."""
 
+    def warm_up_model(self) -> WarmUp | None:
+        """Do real work with the loaded model; in a worker thread. See `warm_up`."""
+        return None
+
     async def load(self, context: LoadContext) -> None:
         """Run `load_model` in a worker thread."""
         # One lane a backend, for its engine's state: the cores of a CPU, or what a GPU can do at
@@ -145,3 +200,7 @@ class BlockingBackend(Backend):
     async def unload(self) -> None:
         """Run `unload_model` in a worker thread."""
         await _threads.run(self.unload_model, lane=self._lane, backend=self.name)
+
+    async def warm_up(self) -> WarmUp | None:
+        """Run `warm_up_model` in a worker thread."""
+        return await _threads.run(self.warm_up_model, lane=self._lane, backend=self.name)

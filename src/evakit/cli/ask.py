@@ -23,7 +23,15 @@ from ..errors import StorageError
 from ..events import Reply, TokenGenerated, TranscriptReady
 from ..settings import SETTINGS
 from ..timings import TurnTimings
-from .console import err, fetch_bars, json_option, out, print_json, print_table
+from .console import (
+    backend_json,
+    err,
+    fetch_bars,
+    json_option,
+    out,
+    print_json,
+    print_table,
+)
 from .options import settings_options
 from .playback import play
 
@@ -143,8 +151,7 @@ def _report(
                 "input_s": round(said.duration, 3),
                 "timings": _timings(reply.timings),
                 "backends": {
-                    stage: {"name": b.name, "model": b.model, "device": b.device}
-                    for stage, b in ((s, backends[s]) for s in _STAGES if s in backends)
+                    stage: backend_json(backends[stage]) for stage in _STAGES if stage in backends
                 },
             }
         )
@@ -159,7 +166,7 @@ def _report(
         (
             stage,
             f"{backends[stage].name} {backends[stage].model or ''}".strip(),
-            backends[stage].device,
+            backends[stage].label,
             f"{reached[stage][0]} after {_seconds(reached[stage][1])}",
         )
         for stage in _STAGES
@@ -168,6 +175,8 @@ def _report(
     out.print()
     print_table(("stage", "backend", "runs on", "from the end of the question"), rows)
     out.print(f"All of it after {_seconds(timings.total_delay)}.")
+    for sentence in reply.degraded:
+        out.print(f"Degraded: {sentence}.", soft_wrap=True)
     if reply.audio is not None:
         out.print(f"{reply.audio.duration:.1f} s of speech are in {output}", soft_wrap=True)
 

@@ -26,9 +26,19 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from .._loaded import LoadedBackend
 from ..models import Progress as FetchProgress
 
-__all__ = ["err", "fetch_bars", "json_option", "out", "print_json", "print_table", "working"]
+__all__ = [
+    "backend_json",
+    "err",
+    "fetch_bars",
+    "json_option",
+    "out",
+    "print_json",
+    "print_table",
+    "working",
+]
 
 # Texts are data: what was heard may hold [brackets] and :colons:, which Rich would take for
 # its own language. What is to look special is a Text.
@@ -42,6 +52,17 @@ def print_json(value: Any) -> None:
     """Print one JSON value on a line of its own."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
     sys.stdout.flush()
+
+
+def backend_json(loaded: LoadedBackend) -> dict[str, str | None]:
+    """Return a loaded backend as JSON values, with where it runs and how that is known."""
+    return {
+        "name": loaded.name,
+        "model": loaded.model,
+        "device": loaded.device,
+        "degraded": loaded.degraded,
+        "verdict": None if loaded.proof is None else loaded.proof.verdict.value,
+    }
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

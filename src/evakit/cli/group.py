@@ -31,6 +31,7 @@ _OURS: Final = {
     "chat": "chat",
     "config": "config",
     "demo": "ask",
+    "doctor": "doctor",
     "models": "models",
     "new-plugin": "new_plugin",
     "plugins": "plugins",

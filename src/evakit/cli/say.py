@@ -20,7 +20,7 @@ from ..audio import AudioWriter
 from ..clauses import Clause, split_clauses
 from ..errors import ConfigurationError
 from ..stack import Stack
-from .console import fetch_bars, json_option, out, print_json, working
+from .console import backend_json, fetch_bars, json_option, out, print_json, working
 from .options import settings_options
 
 __all__ = ["say"]
@@ -77,13 +77,13 @@ async def _say(text: str, output: str, as_json: bool, choices: dict[str, Any]) -
                 "duration_s": round(duration, 3),
                 "first_audio_s": None if first is None else round(first, 4),
                 "elapsed_s": round(elapsed, 3),
-                "backend": {"name": loaded.name, "model": loaded.model, "device": loaded.device},
+                "backend": backend_json(loaded),
             }
         )
     else:
         out.print(
             f"{duration:.1f} s of speech are in {output} "
-            f"({loaded.name} on {loaded.device}, {elapsed:.1f} s)",
+            f"({loaded.name} on {loaded.label}, {elapsed:.1f} s)",
             soft_wrap=True,
         )
 

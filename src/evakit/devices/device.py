@@ -6,7 +6,7 @@ What may not live here: finding out which devices this machine has.
 from __future__ import annotations
 
 import re
-from typing import Self
+from typing import Final, Self
 
 from attrs import frozen
 
@@ -25,7 +25,10 @@ def is_device(text: str) -> bool:
 
 @frozen
 class Device:
-    """A device by name: `cpu`, `cuda:0`, `GPU-<uuid>`, `MIG-<uuid>`, or `remote`."""
+    """A device by name: `cpu`, `cuda:0`, `GPU-<uuid>`, `MIG-<uuid>`, or `remote`.
+
+    `cuda:0` is the first GPU that this process may see, in the order of the PCI bus.
+    """
 
     name: str
 
@@ -54,5 +57,7 @@ class Device:
         return self.name
 
 
-CPU = Device("cpu")
-REMOTE = Device("remote")
+CPU: Final = Device("cpu")
+REMOTE: Final = Device("remote")
+CUDA: Final = Device("cuda")
+"""Any GPU: what a request may say, and no model is ever on."""

@@ -1,4 +1,5 @@
-"""Conformance suites: what every backend must do, whatever its engine. One class a kind.
+"""Conformance suites: what every backend must do, whatever its engine. One class a kind, and
+`PlacementConformance` for those that load a model in this process.
 
 Inherit the class of your backend's kind in your tests, and give it your backend::
 
@@ -16,6 +17,7 @@ loops of the fixture `anyio_backend`. What may not live here: tests that know an
 from __future__ import annotations
 
 from .llm import LLMConformance
+from .placement import PlacementConformance
 from .stt import STTConformance
 from .tts import TTSConformance
 from .turn_detector import TurnDetectorConformance
@@ -23,6 +25,7 @@ from .vad import VADConformance
 
 __all__ = [
     "LLMConformance",
+    "PlacementConformance",
     "STTConformance",
     "TTSConformance",
     "TurnDetectorConformance",

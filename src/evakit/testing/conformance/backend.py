@@ -8,18 +8,18 @@ from __future__ import annotations
 import gc
 import threading
 import time
-from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterator, Mapping
+from abc import abstractmethod
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import anyio
 import pytest
 
 from ...abc import Backend, LoadContext
+from ...devices import judge
 from ...devices.device import REMOTE
-from ...errors import ConfigurationError
 from ._promises import promised, touched
+from ._suite import Suite
 
 __all__ = ["BackendConformance"]
 
@@ -32,50 +32,11 @@ _POOLS: Final = ("AnyIO worker thread", "Trio thread", "asyncio_", "evakit-worke
 _FOLDER_OF_FILES: Final = Path("/proc/self/fd")  # where there is none, files are not counted
 
 
-class BackendConformance(ABC):
+class BackendConformance(Suite):
     """What holds for all kinds; a kind says in `use` what a little work is.
 
     The docstring of a test is the promise, which is what a failure says.
     """
-
-    pytestmark: ClassVar[list[Any]] = [pytest.mark.anyio]
-    xfail: ClassVar[Mapping[str, str]] = {}
-    """Tests that are known to fail, and why. One that passes after all fails until it is taken
-    off."""
-
-    def __init_subclass__(cls) -> None:
-        for name in cls.xfail:
-            if not hasattr(cls, name):
-                raise ConfigurationError(f"xfail names {name!r}, which is no test; correct it.")
-
-    @pytest.fixture(autouse=True)
-    def _expected(self, request: pytest.FixtureRequest) -> None:
-        reason = self.xfail.get(request.function.__name__)
-        if reason is not None:
-            request.node.add_marker(pytest.mark.xfail(reason=reason, strict=True))
-
-    @pytest.fixture
-    def touched_as_made(self) -> Iterator[list[str]]:
-        """What the backend touches as it is made; to be asked for before it."""
-        with touched("__init__") as seen:
-            yield seen
-
-    @pytest.fixture
-    def load_context(self) -> LoadContext:
-        """What the backend is loaded with."""
-        return LoadContext()
-
-    @pytest.fixture
-    async def loaded(self, backend: Any, load_context: LoadContext) -> AsyncIterator[Any]:
-        """The backend, ready for work."""
-        backend.name = backend.name or type(backend).__name__
-        await self.start(backend, load_context)
-        yield backend
-        await backend.unload()
-
-    async def start(self, backend: Any, context: LoadContext) -> None:
-        """Make the backend ready for work."""
-        await backend.load(context)
 
     @abstractmethod
     async def use(self, backend: Any) -> object:
@@ -101,12 +62,16 @@ class BackendConformance(ABC):
     async def test_it_is_where_it_was_loaded(
         self, loaded: Backend, load_context: LoadContext
     ) -> None:
-        """A loaded backend says where it is, as read back, and that is where it was to be."""
+        """What a loaded backend sees of itself speaks for the device that it was loaded for."""
         remote = loaded.capabilities.devices == {"remote"}
         wanted = REMOTE if remote else load_context.device
-        placement = loaded.placement()
-        assert placement.device == wanted, f"it is on {placement.device}, not on {wanted}"
-        assert placement.observed, "it does not say what was observed"
+        await loaded.warm_up()
+        evidence = loaded.evidence()
+        assert evidence, "it says nothing of where it is"
+        proof = judge(wanted, evidence, required=())
+        assert not proof.reasons, f"it is not on {wanted}: {'; '.join(proof.reasons)}"
+        assert all(piece.says for piece in evidence), "it does not say what was seen"
+        assert loaded.quick_check() == wanted, f"its quick check says {loaded.quick_check()}"
 
     @promised
     async def test_what_was_never_loaded_can_be_unloaded(self, backend: Backend) -> None:

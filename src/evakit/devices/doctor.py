@@ -1,0 +1,205 @@
+"""The doctor: what is wrong with this machine for the device that is asked for, as one value.
+
+Pure: it looks at a `Machine`. What may not live here: reading that, the checks themselves, and
+tables for people (`evakit.cli.doctor`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from attrs import field, frozen
+
+from .checks import NAMES, check_engine, check_machine, check_package, has_nvidia
+from .evidence import Proof
+from .finding import Finding, Severity
+from .installed import Installed, Wheel
+from .inventory import Gpu, Inventory
+from .machine import Machine
+
+__all__ = ["Diagnosis", "examine"]
+
+_ORDER: Final = tuple(Severity)
+
+
+def _all(items: Iterable[Any]) -> tuple[Any, ...]:
+    return tuple(items)
+
+
+@frozen(kw_only=True)
+class Diagnosis:
+    """What was found."""
+
+    machine: Machine
+    device: str
+    """What was asked for: `auto`, `cpu`, `cuda`, `cuda:0` or a GPU's UUID."""
+    findings: tuple[Finding, ...] = field(default=(), converter=_all)
+    """The first is the one to cure first."""
+    proofs: tuple[Proof, ...] = field(default=(), converter=_all)
+    """Of the models that were loaded to see; empty when none was."""
+
+    @property
+    def exit_code(self) -> int:
+        """0 for healthy, 1 when something was found, 2 when something could not be told."""
+        if any(finding.severity is not Severity.UNKNOWN for finding in self.findings):
+            return 1
+        return 2 if self.findings else 0
+
+    @property
+    def usable(self) -> tuple[str, ...]:
+        """The engines that are installed and that nothing here keeps from the GPU."""
+        inventory = self.machine.inventory
+        against = [f for f in self.findings if f.severity is not Severity.WARNING]
+        if self.device == "cpu" or not inventory.visible or any(f.engine is None for f in against):
+            return ()
+        kept = {finding.engine for finding in against}
+        return tuple(w.engine for w in self.machine.installed.wheels if w.engine not in kept)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values; sizes are bytes, and null is what could not be told.
+
+        `device` is what was asked for, `exit_code` what the command ends with. `findings` are
+        those of `Finding.to_json`, `proofs` those of `Proof.to_json`, `usable` the engines that
+        nothing keeps from the GPU. `machine` has what was looked at: `host`, `driver`, `nvml` (why
+        it did not answer), `gpus`, `engines` (each `Wheel`), `libraries` and `index_settings`.
+        """
+        return {
+            "device": self.device,
+            "exit_code": self.exit_code,
+            "findings": [finding.to_json() for finding in self.findings],
+            "usable": list(self.usable),
+            "proofs": [proof.to_json() for proof in self.proofs],
+            "machine": {
+                **_inventory(self.machine.inventory),
+                **_installed(self.machine.installed),
+            },
+        }
+
+    def __str__(self) -> str:
+        if not self.findings:
+            return self.summary
+        lines = []
+        for finding in self.findings:
+            lines.append(f"{finding.severity}: {finding}")
+            lines += [f"  {remedy}" for remedy in finding.fix]
+        return "\n".join(lines)
+
+    @property
+    def summary(self) -> str:
+        """Say in a sentence what can run where; where a model is only its proof says."""
+        engines = ", ".join(NAMES.get(engine, engine) for engine in self.usable)
+        if self.device == "cpu":
+            return "Healthy: everything runs on the CPU, as it was asked to."
+        if not has_nvidia(self.machine.inventory):
+            return "Healthy: there is no NVIDIA GPU here, so that models run on the CPU."
+        if not self.machine.inventory.visible:  # a Jetson without NVML
+            return "Healthy, as far as it can be told here: loading a model says where it runs."
+        if not engines:
+            return "Healthy: nothing is wrong with the GPU, and no engine is installed to use it."
+        names = ", ".join(f"cuda:{gpu.cuda_index}" for gpu in self.machine.inventory.visible)
+        return f"Healthy: nothing keeps {engines} from {names}; loading a model proves it."
+
+
+def examine(
+    machine: Machine,
+    *,
+    require: str | None = None,
+    device: str | None = None,
+    extra: Iterable[Finding] = (),
+) -> Diagnosis:
+    """Return what is wrong with `machine`.
+
+    Args:
+        machine: What is looked at.
+        require: The GPU that must be there: `cuda`, `cuda:1`, a UUID. None leaves it to `device`.
+        device: What the settings ask for, `auto` when None. With `cpu` nothing about GPUs counts;
+            with `auto` they count where there is one of NVIDIA's.
+        extra: Findings that others made; they come after those that keep a GPU from being used.
+
+    """
+    asked = require or device or "auto"
+    found = [*check_machine(machine, device=asked)]
+    # Where there is no GPU to use, builds without CUDA are the right ones.
+    is_cpu = asked == "cpu" or machine.inventory.host.system == "darwin"
+    if is_cpu or not has_nvidia(machine.inventory):
+        for engine in NAMES:
+            found += check_package(machine, engine)
+    else:
+        gpu = None if asked in {"auto", "cuda"} else machine.inventory.find(asked)
+        for engine in NAMES:
+            found += check_engine(machine, engine, gpu=gpu)
+    unique = dict.fromkeys((*found, *extra))
+    ordered = sorted(unique, key=lambda finding: _ORDER.index(finding.severity))
+    return Diagnosis(machine=machine, device=asked, findings=ordered)
+
+
+def _inventory(inventory: Inventory) -> dict[str, Any]:
+    host, driver, nvml = inventory.host, inventory.driver, inventory.nvml
+    return {
+        "host": {
+            "system": host.system,
+            "machine": host.machine,
+            "nvidia_pci": list(host.nvidia_pci),
+            "kernel_driver": host.kernel_driver,
+            "container": host.container,
+            "device_nodes": list(host.device_nodes),
+            "is_wsl": host.is_wsl,
+            "is_tegra": host.is_tegra,
+            "is_secure_boot": host.is_secure_boot,
+            "visible_devices": host.visible_devices,
+            "device_order": host.device_order,
+        },
+        "driver": driver and {"version": driver.version, "cuda": _dotted(driver.cuda)},
+        "nvml": nvml and {"code": nvml.code, "text": nvml.text},
+        "gpus": [_gpu(gpu) for gpu in inventory.gpus],
+    }
+
+
+def _gpu(gpu: Gpu) -> dict[str, Any]:
+    return {
+        "uuid": gpu.uuid,
+        "name": gpu.name,
+        "index": gpu.index,
+        "device": None if gpu.cuda_index is None else f"cuda:{gpu.cuda_index}",
+        "compute_capability": _dotted(gpu.compute_capability),
+        "memory_total": gpu.memory_total,
+        "memory_free": gpu.memory_free,
+        "memory_used": gpu.memory_used,
+        "utilization": gpu.utilization,
+        "pci_bus": gpu.pci_bus,
+        "parent": gpu.parent,
+        "has_mig": gpu.has_mig,
+        "compute_mode": gpu.compute_mode,
+        "processes": None
+        if gpu.processes is None
+        else [{"pid": p.pid, "memory": p.memory, "name": p.name} for p in gpu.processes],
+        "is_integrated": gpu.is_integrated,
+        "lost": gpu.lost,
+    }
+
+
+def _installed(installed: Installed) -> dict[str, Any]:
+    return {
+        "engines": [_wheel(wheel) for wheel in installed.wheels],
+        "libraries": [str(owner) for owner in installed.libraries],
+        "system_libraries": list(installed.system_libraries),
+        "index_settings": list(installed.index_settings),
+    }
+
+
+def _wheel(wheel: Wheel) -> dict[str, Any]:
+    return {
+        "engine": wheel.engine,
+        "package": wheel.package,
+        "version": wheel.version,
+        "folder": None if wheel.folder is None else str(wheel.folder),
+        "cuda": _dotted(wheel.cuda),
+        "is_cpu_only": wheel.is_cpu_only,
+        "evidence": wheel.evidence,
+        "owners": [str(owner) for owner in wheel.owners],
+    }
+
+
+def _dotted(version: tuple[int, int] | None) -> str | None:
+    return None if version is None else f"{version[0]}.{version[1]}"

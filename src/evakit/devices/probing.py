@@ -1,0 +1,81 @@
+"""Trying an engine on a device in a process of its own, before it is trusted with this one.
+
+What may not live here: what is tried, which the backend says.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from typing import Final
+
+from ..errors import MissingLibraryError, PlacementError
+from .device import Device
+from .finding import Remedy
+from .request import DeviceRequest
+
+__all__ = ["try_in_a_child"]
+
+_LIMIT: Final = 120.0  # seconds; the code for a new generation of GPUs is compiled in one minute
+_SHOWN: Final = 300  # characters of what the engine wrote
+
+
+def try_in_a_child(
+    target: str, device: Device, request: DeviceRequest, *, limit: float = _LIMIT
+) -> None:
+    """Call the function `target` (`module:function`) with the device's name in a child process.
+
+    Raises:
+        MissingLibraryError: the child was ended by the engine: that is how those that lack a
+            library behave.
+        PlacementError: the function raised, or did not return within `limit` seconds.
+
+    """
+    if getattr(sys, "frozen", False):  # a program in one file has no interpreter to start
+        return
+    command = [sys.executable, "-m", "evakit.devices.probe", target, device.name]
+    try:
+        done = subprocess.run(  # noqa: S603 (this interpreter, a function that a plugin names)
+            command, capture_output=True, stdin=subprocess.DEVNULL, timeout=limit, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise _error(request, PlacementError, f"it did not return within {limit:g} s") from error
+    if done.returncode == 0:
+        return
+    if done.returncode == 1 and (told := _told(done.stdout)):
+        raise _error(request, PlacementError, told)
+    end = _end(done.returncode)
+    words = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+    raise _error(request, MissingLibraryError, ": ".join([end, *words])[:_SHOWN])
+
+
+def _told(output: bytes) -> str | None:
+    try:
+        told = json.loads(output.splitlines()[-1])
+        return f"{told['kind']}: {told['text']}"[:_SHOWN]
+    except (IndexError, KeyError, TypeError, ValueError):
+        return None
+
+
+def _end(code: int) -> str:
+    """Say how a process ended."""
+    if code >= 0:
+        return f"the engine ended the process with status {code}"
+    try:
+        return f"the engine ended the process with {signal.Signals(-code).name}"
+    except ValueError:
+        return f"the engine ended the process with signal {-code}"
+
+
+def _error(request: DeviceRequest, error: type[PlacementError], why: str) -> PlacementError:
+    fix = Remedy(what="look for what is missing", shell="evakit doctor --deep")
+    return error(
+        f"{request.component} was asked for on {request.device}, and a trial in a process of its "
+        f"own failed: {why}; {fix}",
+        component=request.component,
+        wanted=request.device.name,
+        why=why,
+        fixes=[fix],
+    )
