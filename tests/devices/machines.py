@@ -183,9 +183,7 @@ def healthy() -> dict[str, tuple[Machine, str]]:
         utilization=None,
         processes=None,
     )
-    jetson = Host(
-        system="linux", machine="aarch64", is_tegra=True, device_nodes=["/dev/nvidia0"]
-    )
+    jetson = Host(system="linux", machine="aarch64", is_tegra=True, device_nodes=["/dev/nvidia0"])
     jetson_wheels = (torch("2.8.0", (12, 6)), onnxruntime("1.23.0", 12), ctranslate2())
     wsl = Host(
         system="linux",

@@ -13,7 +13,6 @@ from hypothesis import given
 from machines import (
     CPU_WHEELS,
     CU12_LIBRARIES,
-    CUDA_WHEELS,
     GIB,
     HOST,
     ISSUE,
@@ -71,18 +70,29 @@ WINDOWS = Host(system="windows", machine="x86_64", device_order="PCI_BUS_ID")
 DOCKER = {"container": "docker", "device_nodes": (), "is_secure_boot": None}
 
 TORCH = "torch torchvision torchaudio"
-TORCH_130 = (
-    f"pip uninstall -y {TORCH} && pip install torch "
-    "--index-url https://download.pytorch.org/whl/cu130",
-    f"uv pip uninstall {TORCH} && uv pip install torch --torch-backend=cu130",
-)
+TORCH_INDEX = "https://download.pytorch.org/whl/"
+LLAMA_INDEX = "https://xorbitsai.github.io/xllamacpp/whl/"
+
+
+def pytorch(tag):
+    return (
+        f"pip uninstall -y {TORCH} && pip install torch --index-url {TORCH_INDEX}{tag}",
+        f"uv pip uninstall {TORCH} && uv pip install torch --torch-backend={tag}",
+    )
+
+
+def xllamacpp(tag):
+    pip = "pip install --force-reinstall --no-cache-dir xllamacpp --index-url"
+    uv = "uv pip install --reinstall-package xllamacpp --no-cache xllamacpp --index"
+    return f"{pip} {LLAMA_INDEX}{tag}", f"{uv} {LLAMA_INDEX}{tag}"
+
+
 ORT = "onnxruntime onnxruntime-gpu"
 ORT_13 = (
     f'pip uninstall -y {ORT} && pip install "onnxruntime-gpu[cuda,cudnn]>=1.28"',
     f'uv pip uninstall {ORT} && uv pip install "onnxruntime-gpu[cuda,cudnn]>=1.28"',
 )
 ORT_12 = tuple(command.replace(">=1.28", ">=1.24,<1.27") for command in ORT_13)
-LLAMA = "https://xorbitsai.github.io/xllamacpp/whl/"
 
 
 def failure(code, text="no"):
@@ -125,18 +135,18 @@ def rows():  # noqa: PLR0915 (a table)
 
     yield Row(
         *(1, "torch-cpu-wheel", machine(wheels=(torch("2.13.0+cpu", None),)), engine("torch")),
-        *(BLOCKER, WheelFlavourError, r"__version__ = 2.13.0\+cpu, cuda = None", TORCH_130),
+        *(BLOCKER, WheelFlavourError, r"__version__ = 2.13.0\+cpu, cuda = None", pytorch("cu130")),
         about="torch",
     )
     mixed = evolve(torch(), is_cpu_only=None, owners=[Owner("torch", "2"), Owner("torch-x", "2")])
     yield Row(
         *(1, "torch-shadowed", machine(wheels=(mixed,)), engine("torch")),
-        *(UNKNOWN, WheelFlavourError, r"torch belongs to torch 2, torch-x 2", TORCH_130),
+        *(UNKNOWN, WheelFlavourError, r"torch belongs to torch 2, torch-x 2", pytorch("cu130")),
         about="torch",
     )
     yield Row(
         *(1, "torch-broken", machine(wheels=(broken(torch()),)), engine("torch")),
-        *(BLOCKER, WheelFlavourError, "is not there", TORCH_130),
+        *(BLOCKER, WheelFlavourError, "is not there", pytorch("cu130")),
         about="torch",
     )
     cpu = machine(wheels=(onnxruntime("1.32.0", None),))
@@ -205,16 +215,14 @@ def rows():  # noqa: PLR0915 (a table)
         *("nor naming cuBLAS", r"git clone .*CTranslate2 && .*-DWITH_CUDA=ON"),
         about="ctranslate2",
     )
-    for driver, tag in ((Driver(version="580.95.05", cuda=(13, 0)), "cu128"), (NEW_DRIVER, "cu132")):
+    for driver, tag in (
+        (Driver(version="580.95.05", cuda=(13, 0)), "cu128"),
+        (NEW_DRIVER, "cu132"),
+    ):
         yield Row(
             *(8, "llamacpp-cpu-wheel", machine(driver=driver, wheels=(llamacpp(None),))),
             *(engine("llama.cpp"), BLOCKER, WheelFlavourError, "neither linked to CUDA"),
-            (
-                "pip install --force-reinstall --no-cache-dir xllamacpp "
-                f"--index-url {LLAMA}{tag}",
-                "uv pip install --reinstall-package xllamacpp --no-cache xllamacpp "
-                f"--index {LLAMA}{tag}",
-            ),
+            xllamacpp(tag),
             about="llama.cpp",
         )
     bare = {"kernel_driver": None, "device_nodes": ()}
@@ -272,9 +280,7 @@ def rows():  # noqa: PLR0915 (a table)
         *("No module named 'pynvml'", plain("nvidia-ml-py")),
     )
     for value in ("", "-1", "7"):
-        hidden = machine(
-            host={"visible_devices": value}, gpus=(evolve(RTX_4090, cuda_index=None),)
-        )
+        hidden = machine(host={"visible_devices": value}, gpus=(evolve(RTX_4090, cuda_index=None),))
         yield Row(
             *(13, "gpu-hidden", hidden, cuda, BLOCKER, NoGpuError),
             *(f"CUDA_VISIBLE_DEVICES='{value}'", "^unset CUDA_VISIBLE_DEVICES$"),
@@ -301,11 +307,7 @@ def rows():  # noqa: PLR0915 (a table)
     yield Row(
         *(14, "arch-unsupported", machine(gpus=(PASCAL,)), engine("torch"), BLOCKER),
         *(ArchUnsupportedError, r"capability 6.1; PyTorch's builds for cu130 have sm_75, .*sm_120"),
-        (
-            f"pip uninstall -y {TORCH} && pip install torch "
-            "--index-url https://download.pytorch.org/whl/cu126",
-            f"uv pip uninstall {TORCH} && uv pip install torch --torch-backend=cu126",
-        ),
+        pytorch("cu126"),
         about="torch",
     )
     yield Row(
@@ -321,7 +323,7 @@ def rows():  # noqa: PLR0915 (a table)
     newest = machine(gpus=(PASCAL,), wheels=replaced(llamacpp(13)))
     yield Row(
         *(14, "arch-unsupported", newest, engine("llama.cpp"), BLOCKER, ArchUnsupportedError),
-        *("for CUDA 13.2 have sm_75", rf"{LLAMA}cu128$"),
+        *("for CUDA 13.2 have sm_75", xllamacpp("cu128")),
         about="llama.cpp",
     )
     yield Row(
@@ -424,7 +426,417 @@ def test_each_symptom_is_found_and_cured(row):
 
 
 def test_every_row_of_the_table_and_every_code_in_it_is_produced_here():
-    table = checks.__doc__.split("====")[3]
-    listed = set(re.findall(r"`([a-z0-9-]+)`", re.sub(r"see `.*?`", "", table)))
+    table = re.split(r"^==.*$", checks.__doc__, flags=re.MULTILINE)[1]
+    listed = set(re.findall(r"`([a-z0-9-]+)`", table))
     assert {row.number for row in ROWS} == set(range(1, 21))
     assert {row.code for row in ROWS} == listed
+
+
+# The cure suits the driver, the card and what else is installed.
+
+
+def commands(found, code):
+    (finding,) = [one for one in found if one.code == code]
+    return finding.fix[0].pip
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, ">=1.28"),
+        ({"driver": None, "nvml": NO_LIBRARY}, ">=1.28"),
+        ({"driver": OLD_DRIVER}, ">=1.24,<1.27"),
+        ({"driver": Driver(version="550.54.14", cuda=None)}, ">=1.24,<1.27"),
+        ({"driver": Driver(version="470.1", cuda=(11, 4))}, ">=1.28"),  # it has to be updated
+        ({"gpus": (PASCAL,)}, ">=1.24,<1.27"),
+        ({"with": torch("2.10.0+cu128", (12, 8))}, ">=1.24,<1.27"),
+        ({"with": torch()}, ">=1.28"),
+        ({"with": torch("2.13.0+cpu", None)}, ">=1.28"),
+    ],
+)
+def test_one_set_of_versions_is_proposed_that_suits_driver_card_and_neighbours(changes, expected):
+    changes = dict(changes)
+    wheels = (onnxruntime("1.32.0", None), *filter(None, [changes.pop("with", None)]))
+    found = check_engine(machine(wheels=wheels, **changes), "onnxruntime")
+    assert f"onnxruntime-gpu[cuda,cudnn]{expected}" in commands(found, "onnxruntime-cpu-wheel")
+
+
+@pytest.mark.parametrize(
+    ("changes", "tag"),
+    [
+        ({}, "cu130"),
+        ({"driver": OLD_DRIVER}, "cu128"),
+        ({"gpus": (PASCAL,)}, "cu126"),
+        ({"with": onnxruntime("1.26.0", 12)}, "cu128"),
+    ],
+)
+def test_the_build_of_pytorch_suits_them_too(changes, tag):
+    changes = dict(changes)
+    wheels = (torch("2.9.1+cpu", None), *filter(None, [changes.pop("with", None)]))
+    found = check_engine(machine(wheels=wheels, **changes), "torch")
+    assert commands(found, "torch-cpu-wheel").endswith(f"download.pytorch.org/whl/{tag}")
+
+
+@pytest.mark.parametrize(
+    ("driver", "gpu", "tag"),
+    [
+        (NEW_DRIVER, RTX_4090, "cu132"),
+        (Driver(version="595.45.04", cuda=None), RTX_4090, "cu132"),
+        (Driver(version="590.44.01", cuda=(13, 1)), RTX_4090, "cu128"),
+        (NEW_DRIVER, PASCAL, "cu128"),
+        (Driver(), RTX_4090, "cu128"),
+    ],
+)
+def test_the_newest_build_of_xllamacpp_is_for_drivers_that_know_its_cuda(driver, gpu, tag):
+    found = check_engine(machine(driver=driver, gpus=(gpu,), wheels=(llamacpp(None),)), "llama.cpp")
+    assert commands(found, "llamacpp-cpu-wheel").endswith(tag)
+
+
+def test_settings_that_prefer_cpu_wheels_are_evidence_are_passed_over_and_are_to_be_taken_away():
+    (finding,) = check_engine(ISSUE, "torch")
+    setting = "PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu"
+    assert setting in finding.evidence
+    assert "pip install --isolated torch --index-url" in finding.fix[0].pip
+    assert setting in finding.fix[1].what
+    assert finding.fix[1].shell == "unset PIP_EXTRA_INDEX_URL"
+
+
+def test_a_setting_in_a_file_is_named_and_no_command_is_made_up_for_it():
+    setting = "/etc/pip.conf: extra-index-url = https://download.pytorch.org/whl/cpu"
+    made = machine(wheels=(torch("2.9.1+cpu", None),), index_settings=[setting])
+    (finding,) = check_engine(made, "torch")
+    assert setting in finding.fix[1].what
+    assert finding.fix[1].command is None
+
+
+def test_the_cpu_build_of_onnxruntime_is_kept_out_with_uvs_override():
+    (finding,) = check_engine(machine(wheels=CPU_WHEELS), "onnxruntime")
+    assert """override-dependencies = ["onnxruntime ; sys_platform == 'never'"]""" in (
+        finding.fix[1].what
+    )
+
+
+def test_all_that_own_onnxruntime_are_removed():
+    wheel = onnxruntime("1.31.1", None, "onnxruntime-directml", "onnxruntime-gpu")
+    found = check_engine(machine(wheels=(wheel,)), "onnxruntime")
+    removed = "pip uninstall -y onnxruntime onnxruntime-directml onnxruntime-gpu &&"
+    assert commands(found, "onnxruntime-shadowed").startswith(removed)
+
+
+def test_builds_over_each_other_are_a_warning_while_the_one_for_cuda_is_on_top():
+    wheel = onnxruntime("1.31.1", 13, "onnxruntime")
+    (finding,) = check_engine(machine(wheels=(wheel,)), "onnxruntime")
+    assert (finding.code, finding.severity) == ("onnxruntime-shadowed", WARNING)
+
+
+def test_the_index_has_no_onnxruntime_gpu_for_aarch64():
+    made = machine(host={"machine": "aarch64"}, wheels=(onnxruntime("1.32.0", None),))
+    (finding,) = check_engine(made, "onnxruntime")
+    assert finding.fix[0].pip is None
+    assert "--use_cuda" in finding.fix[0].shell
+
+
+def test_a_jetson_gets_wheels_for_jetsons_and_builds_what_has_none():
+    made = machine(host=JETSON, gpus=(ORIN,), wheels=(*CPU_WHEELS, ctranslate2(cuda=None)))
+    assert "jetson-ai-lab" in commands(check_engine(made, "onnxruntime"), "onnxruntime-cpu-wheel")
+    (finding,) = check_engine(made, "ctranslate2")
+    assert "-DWITH_CUDA=ON" in finding.fix[0].shell
+    build = "XLLAMACPP_BUILD_CUDA=1 pip install"
+    assert commands(check_engine(made, "llama.cpp"), "llamacpp-cpu-wheel").startswith(build)
+
+
+# Generations of cards.
+
+
+@pytest.mark.parametrize(
+    ("wheel", "gpu", "driver", "code"),
+    [
+        (torch("2.13.0+cu130", (13, 0)), BLACKWELL, NEW_DRIVER, None),
+        (torch("2.6.0+cu124", (12, 4)), BLACKWELL, NEW_DRIVER, "arch-unsupported"),
+        (torch("2.6.0+cu124", (12, 4)), PASCAL, NEW_DRIVER, None),
+        (torch("2.10.0+cu128", (12, 8)), card("V100", (7, 0)), NEW_DRIVER, None),
+        (torch("2.11.0+cu128", (12, 8)), card("V100", (7, 0)), NEW_DRIVER, "arch-unsupported"),
+        (torch("2.13.0a0+git", (13, 0)), PASCAL, NEW_DRIVER, None),  # somebody's own build
+        (torch("2.13.0+cu130", (13, 0)), card("?", None), NEW_DRIVER, None),
+        (ctranslate2(), BLACKWELL, NEW_DRIVER, None),  # compiled by the driver
+        (ctranslate2(), card("H100", (9, 0)), OLD_DRIVER, "arch-unsupported"),
+        (ctranslate2("4.5.0"), card("GTX 980", (5, 2)), NEW_DRIVER, None),  # not the known list
+        (onnxruntime("1.26.0", 12), BLACKWELL, NEW_DRIVER, None),
+        (onnxruntime("1.22.0", 12), MAXWELL, NEW_DRIVER, None),
+        (llamacpp(13), card("A100", (8, 0)), NEW_DRIVER, None),
+        (llamacpp(12), BLACKWELL, OLD_DRIVER, None),
+        (llamacpp(12), PASCAL, Driver(version="570.1", cuda=None), None),
+        (llamacpp(12), PASCAL, Driver(), None),  # nothing is known of the driver
+    ],
+)
+def test_a_build_fits_a_card_by_its_code_or_by_the_drivers_compiler(wheel, gpu, driver, code):
+    both = (*LIBRARIES, *CU12_LIBRARIES)
+    made = machine(driver=driver, gpus=(gpu,), wheels=(wheel,), library_files=both)
+    found = check_engine(made, wheel.engine)
+    assert [one.code for one in found] == ([] if code is None else [code])
+
+
+def test_a_driver_that_is_too_old_to_compile_is_to_be_updated_or_another_wheel_taken():
+    a100 = machine(gpus=(card("A100", (8, 0)),), wheels=(llamacpp(13),))
+    (finding,) = check_engine(a100, "llama.cpp")
+    # It may have been built from source for this card, which nothing on disk tells.
+    assert (finding.code, finding.severity) == ("arch-unsupported", WARNING)
+    assert "compiled with CUDA 13.2, and driver 580.95.05 is older" in finding.evidence
+    assert "nvidia-driver-580" in finding.fix[0].shell
+    assert finding.fix[1].pip.endswith("cu128")
+
+
+def test_a_card_that_no_wheel_has_code_for_any_more_is_said_to_be_one():
+    (finding,) = check_engine(machine(gpus=(MAXWELL,)), "onnxruntime")
+    assert finding.fix[0].command is None
+    assert "ask for device 'cpu'" in finding.fix[0].what
+
+
+def test_of_two_cards_the_one_that_a_build_has_no_code_for_is_a_warning():
+    second = evolve(PASCAL, index=1, cuda_index=1)
+    made = machine(gpus=(RTX_4090, second), wheels=(torch(),))
+    (finding,) = check_engine(made, "torch")
+    assert finding.severity is WARNING
+    assert check_engine(made, "torch", gpu=RTX_4090) == ()
+    (finding,) = check_engine(made, "torch", gpu=second)
+    assert finding.severity is BLOCKER
+
+
+def test_a_mig_slice_is_of_its_parents_generation():
+    whole = card("P100", (6, 0), has_mig=True, cuda_index=None)
+    part = evolve(card("slice", None), uuid="MIG-1", parent=whole.uuid)
+    (finding,) = check_engine(machine(gpus=(whole, part), wheels=(torch(),)), "torch")
+    assert "compute capability 6.0" in finding.evidence
+
+
+# The machine.
+
+
+@pytest.mark.parametrize(
+    ("container", "command"),
+    [
+        ("docker", "docker run --gpus all IMAGE"),
+        ("podman", "podman run --device nvidia.com/gpu=all IMAGE"),
+        ("lxc", "lxc config device add CONTAINER gpu gpu && .*"),
+        ("kubernetes", None),
+        ("container", "docker run --gpus all IMAGE"),
+    ],
+)
+def test_each_kind_of_container_is_given_the_gpu_its_own_way(container, command):
+    (finding,) = check_machine(machine(host={**DOCKER, "container": container}, nvml=NO_LIBRARY))
+    if command is None:
+        assert "nvidia.com/gpu: 1" in finding.fix[0].what
+    else:
+        assert re.fullmatch(command, finding.fix[0].shell)
+
+
+def test_the_driver_may_be_missing_on_the_containers_host_as_well():
+    host = {**DOCKER, "kernel_driver": None, "is_secure_boot": True}
+    (finding,) = check_machine(machine(host=host, nvml=NO_LIBRARY))
+    assert finding.code == "container-no-gpu"
+    assert any("nvidia-driver-580" in (remedy.shell or "") for remedy in finding.fix)
+
+
+def test_secure_boot_wants_the_module_signed():
+    host = {"kernel_driver": None, "device_nodes": (), "is_secure_boot": True}
+    for code in (9, 12):
+        (finding,) = check_machine(machine(host=host, nvml=failure(code)))
+        assert any("mokutil --import" in (remedy.shell or "") for remedy in finding.fix)
+
+
+def test_a_driver_without_its_libraries_is_half_a_driver():
+    (finding,) = check_machine(machine(nvml=NO_LIBRARY))
+    assert finding.code == "driver-missing"
+    assert "libraries are not" in finding.what
+
+
+def test_in_wsl_the_driver_is_updated_in_windows():
+    made = machine(host=WSL, driver=Driver(version="470.1", cuda=(11, 4)))
+    (finding,) = check_machine(made)
+    assert finding.code == "driver-too-old"
+    assert finding.fix[0].command is None
+    assert "in Windows, not in WSL" in finding.fix[0].what
+
+
+def test_a_driver_that_finds_no_card_is_said():
+    (finding,) = check_machine(machine(gpus=()))
+    assert (finding.code, finding.error) == ("no-gpu", NoGpuError)
+    assert "driver 580.95.05, 0 GPUs" in finding.evidence
+    (finding,) = check_machine(machine(host={"container": "docker"}, gpus=()))
+    assert finding.code == "container-no-gpu"
+
+
+def test_without_nvml_windows_cannot_be_told_to_have_no_gpu():
+    made = machine(host=WINDOWS, nvml=NO_BINDINGS)
+    assert check_machine(made, device="auto") == ()
+    (finding,) = check_machine(made)
+    assert (finding.code, finding.severity) == ("nvml-missing", UNKNOWN)
+
+
+def test_a_container_without_any_gpu_is_told_how_to_get_one():
+    made = machine(host=evolve(NO_GPU, container="docker"), nvml=NO_LIBRARY)
+    assert check_machine(made, device="auto") == ()
+    (finding,) = check_machine(made)
+    assert finding.code == "no-gpu"
+    assert finding.fix[0].shell == "docker run --gpus all IMAGE"
+
+
+def test_a_second_card_that_is_lost_is_a_warning_unless_it_is_the_one_asked_for():
+    lost = evolve(card("RTX 3060", (8, 6)), index=1, cuda_index=None, lost="GPU is lost")
+    made = machine(gpus=(RTX_4090, lost))
+    (finding,) = check_machine(made)
+    assert (finding.code, finding.severity) == ("gpu-lost", WARNING)
+    (finding,) = check_machine(made, device=lost.uuid)
+    assert (finding.code, finding.severity) == ("gpu-lost", BLOCKER)
+
+
+def test_names_that_hide_what_comes_after_them_are_a_warning():
+    second = evolve(card("RTX 3060", (8, 6)), index=1, cuda_index=None)
+    made = machine(host={"visible_devices": "0,7,1"}, gpus=(RTX_4090, second))
+    (finding,) = check_machine(made)
+    assert (finding.code, finding.severity) == ("gpu-hidden", WARNING)
+    (named, hidden) = check_machine(made, device=second.uuid)
+    assert (named.code, named.severity, hidden.code) == ("no-such-gpu", BLOCKER, "gpu-hidden")
+    assert "hidden are: RTX 3060" in named.evidence
+
+
+def test_a_value_that_hides_everything_does_so_whatever_the_order():
+    gpus = tuple(evolve(RTX_4090, uuid=f"GPU-{n}", cuda_index=None) for n in "ab")
+    for value, code in (("", "gpu-hidden"), ("-1", "gpu-hidden"), ("1", "device-order")):
+        host = {"device_order": None, "visible_devices": value}
+        (finding,) = check_machine(machine(host=host, gpus=gpus))
+        assert finding.code == code
+
+
+def test_on_windows_a_variable_is_taken_away_the_windows_way():
+    gpu = evolve(RTX_4090, cuda_index=None)
+    (finding,) = check_machine(machine(host=evolve(WINDOWS, visible_devices=""), gpus=(gpu,)))
+    assert finding.fix[0].shell == "set CUDA_VISIBLE_DEVICES="
+
+
+def test_a_card_that_is_shared_through_mps_is_in_order():
+    server = GpuProcess(pid=7, memory=None, name="nvidia-cuda-mps-server")
+    gpu = evolve(RTX_4090, compute_mode="exclusive", processes=(server,))
+    assert check_machine(machine(gpus=(gpu,))) == ()
+
+
+def test_of_two_cards_one_that_lets_nobody_compute_is_a_warning():
+    closed = evolve(card("T4", (7, 5)), index=1, cuda_index=1, compute_mode="prohibited")
+    made = machine(gpus=(RTX_4090, closed))
+    (finding,) = check_machine(made)
+    assert finding.severity is WARNING
+    (finding,) = check_machine(made, device="cuda:1")
+    assert finding.severity is BLOCKER
+
+
+def test_memory_that_a_model_needs_and_does_not_get_is_a_blocker():
+    gpu = used(40_000, processes=None)
+    inventory = machine(gpus=(gpu,)).inventory
+    assert check_memory(inventory, gpu) == ()
+    assert check_memory(inventory, gpu, needed=9_140 * MIB) == ()
+    (finding,) = check_memory(inventory, gpu, needed=9_141 * MIB)
+    assert (finding.severity, finding.error) == (BLOCKER, VramBudgetError)
+    assert "9140 MiB of 49140 MiB are free, and 9141 MiB are needed" in finding.evidence
+    assert "the driver names none" in finding.evidence
+
+
+def test_memory_that_cannot_be_read_is_no_finding():
+    gpu = evolve(RTX_4090, memory_free=None)
+    assert check_memory(machine(gpus=(gpu,)).inventory, gpu, needed=GIB) == ()
+
+
+# What only shows at run time, and what is no matter of the GPU.
+
+
+def test_a_forked_worker_is_known_by_cudas_error_only_in_another_process():
+    text = "CUDA failed with error initialization error"
+    assert forked_worker(text) is None
+    assert forked_worker("out of memory", loaded_in=1) is None
+    finding = forked_worker(text, loaded_in=1, engine="ctranslate2")
+    assert finding.engine == "ctranslate2"
+    assert finding.evidence == f"{text}; loaded in process 1"
+    assert "spawn" in finding.fix[0].what
+
+
+def test_a_package_of_which_nothing_is_left_is_broken_on_any_device():
+    wheel = broken(onnxruntime())
+    (finding,) = check_package(machine(wheels=(wheel,)), "onnxruntime")
+    assert finding.code == "onnxruntime-broken"
+    again = "--no-deps onnxruntime-gpu==1.31.1"
+    assert finding.fix[0].pip == f"pip install --force-reinstall {again}"
+    assert finding.fix[0].uv == f"uv pip install --reinstall {again}"
+    assert check_package(machine(), "onnxruntime") == ()
+
+
+def test_a_build_that_does_not_tell_cannot_be_told():
+    wheel = evolve(llamacpp(None), is_cpu_only=None)
+    (finding,) = check_engine(machine(wheels=(wheel,)), "llama.cpp")
+    assert (finding.code, finding.severity) == ("llamacpp-build-unknown", UNKNOWN)
+
+
+# Nothing wrong, nothing found.
+
+
+@pytest.mark.parametrize("name", healthy())
+def test_a_machine_that_is_in_order_gives_no_finding(name):
+    made, device = healthy()[name]
+    assert check_machine(made, device=device) == ()
+    if device != "cpu" and made.inventory.host.nvidia_pci:
+        for engine in checks.NAMES:
+            assert check_engine(made, engine) == ()
+
+
+def test_each_part_of_the_healthy_machine_counts():
+    assert check_machine(machine()) == ()
+    assert [one for name in checks.NAMES for one in check_engine(machine(), name)] == []
+    assert check_engine(machine(wheels=()), "torch") == ()
+
+
+def test_on_the_cpu_no_gpu_is_looked_at():
+    for row in ROWS:
+        if row.made is not None:
+            assert check_machine(row.made, device="cpu") == ()
+
+
+@given(machines())
+def test_no_machine_makes_a_check_fail(made):
+    gpus = (None, *made.inventory.gpus)
+    found = [
+        *(one for device in DEVICES for one in check_machine(made, device=device)),
+        *(
+            one
+            for name in checks.NAMES
+            for gpu in gpus
+            for one in check_engine(made, name, gpu=gpu)
+        ),
+        *(one for name in checks.NAMES for one in check_package(made, name)),
+    ]
+    for one in found:
+        assert issubclass(one.error, PlacementError)
+        assert one.fix
+        assert one.evidence
+        assert not one.what.endswith(".")
+        for remedy in one.fix:
+            assert (remedy.pip is None) == (remedy.uv is None)
+            assert remedy.command is None or "None" not in remedy.command
+        assert hash(one) is not None
+        assert one.to_json()["code"] == one.code
+
+
+DEVICES = ("auto", "cpu", "cuda", "cuda:0", "cuda:3", "GPU-a", "MIG-a")
+
+
+@given(machines())
+def test_a_gpu_that_is_asked_for_and_cannot_be_used_is_never_a_mere_warning(made):
+    for device in DEVICES[2:]:
+        usable = made.inventory.visible if device == "cuda" else made.inventory.find(device)
+        if not usable:
+            found = check_machine(made, device=device)
+            assert any(one.severity is not WARNING for one in found)
+
+
+@given(machines())
+def test_what_is_no_warning_comes_first(made):
+    for device in DEVICES:
+        severities = [one.severity is WARNING for one in check_machine(made, device=device)]
+        assert severities == sorted(severities)

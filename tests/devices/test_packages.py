@@ -97,6 +97,14 @@ def test_a_torch_made_of_two_wheels_is_not_told(site):
     assert len(found.owners) == 2
 
 
+def test_a_torch_for_cuda_that_lost_its_library_says_so(site):
+    site.install("torch", "2.13.0", torch("2.13.0", "13.0"))
+    (site.folder / "torch/lib/libtorch_cuda.so").unlink()
+    found = look(site).get("torch")
+    assert (found.cuda, found.is_cpu_only) == ((13, 0), False)
+    assert found.evidence.endswith("cuda = 13.0; torch/lib/libtorch_cuda.so is not there")
+
+
 def test_an_onnxruntime_for_the_cpu_is_built_without_cuda(site):
     site.install("onnxruntime", "1.32.0", onnxruntime(ORT_CPU))
     found = look(site).get("onnxruntime")

@@ -71,6 +71,7 @@ class DeviceManager:
         self._stuck = 0
         self._told: set[tuple[str, str]] = set()
         self._probed: set[tuple[str, str]] = set()
+        self._touched: set[str] = set()  # GPUs that something was ever loaded on, or tried to be
 
     @property
     def leases(self) -> tuple[Lease, ...]:
@@ -191,6 +192,8 @@ class DeviceManager:
 
     async def _try(self, lease: Lease, load: Load, *, estimate: int | None) -> None:
         self._ledger.add(lease)
+        if lease.gpu is not None:
+            self._touched.add(lease.gpu.uuid)
         try:
             await attempt(
                 lease,
@@ -198,7 +201,7 @@ class DeviceManager:
                 instruments=self._instruments,
                 estimate=estimate,
                 limit=self._load_limit,
-                ours=frozenset(x.gpu.uuid for x in self._ledger.leases if x.gpu is not None),
+                ours=self._touched,
             )
         except BaseException as error:
             lease.state = LeaseState.RELEASED

@@ -5,7 +5,7 @@ What may not live here: choosing the device, room for it, and what happens after
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Final
 
 import anyio
@@ -58,12 +58,12 @@ async def attempt(
     instruments: Instruments,
     estimate: int | None,
     limit: float,
-    ours: frozenset[str],
+    ours: Collection[str],
 ) -> None:
     """Load what `lease` is for on its device, and prove that it is there.
 
     Whatever goes wrong, and when it is cancelled, the backend is unloaded again. `ours` are the
-    GPUs on which a context of this process is no surprise.
+    GPUs on which a context of this process is no surprise; it may grow meanwhile.
 
     Raises:
         PlacementError: it is not there, or it cannot be proven to be.
@@ -101,7 +101,7 @@ def _look(
     after: _Readings,
     *,
     estimate: int | None,
-    ours: frozenset[str],
+    ours: Collection[str],
 ) -> Proof:
     """Judge what the engine and the machine show."""
     device, gpu = lease.device, lease.gpu
@@ -129,7 +129,7 @@ def _look(
             if lease.measured > _GROWTH * (estimate or 0):
                 says = f"the use of {gpu.name} grew by {shown(lease.measured)} while it loaded"
                 evidence.append(_seen(MEMORY, device, says))
-    elif device == CPU and before.contexts is not None and after.contexts is not None:
+    elif _could_have_moved(lease) and before.contexts is not None and after.contexts is not None:
         observed = any(e.kind == MODEL and e.strength is Strength.OBSERVED for e in evidence)
         # A context may be somebody else's, who began to use the GPU just now: it contradicts a
         # backend only where nothing was seen in its engine.
@@ -140,9 +140,14 @@ def _look(
                 f"a CUDA context on {uuid} appeared while it loaded",
                 share=0.0 if observed else None,
             )
-            for uuid in sorted(after.contexts - before.contexts - ours)
+            for uuid in sorted(after.contexts - before.contexts - set(ours))
         ]
     return judge(device, evidence, required=required)
+
+
+def _could_have_moved(lease: Lease) -> bool:
+    """Say whether it is a backend that can use a GPU and is on the CPU because it was asked to."""
+    return lease.device == CPU and lease.request.binding is Binding.ASKED
 
 
 def look_again(lease: Lease) -> None:

@@ -58,7 +58,6 @@ class Package:
     """An import package that is there, or of which something is there."""
 
     name: str
-    site: Site
     folder: Path | None
     """None when what is left of it has no `__init__.py`: Python imports it as an empty one."""
     owners: tuple[Distribution, ...]
@@ -67,8 +66,12 @@ class Package:
 
 def look_at_sites(path: Sequence[str]) -> tuple[Site, ...]:
     """Return what is in the folders of `path`, in its order, each once."""
-    sites = dict.fromkeys(_look(entry) for entry in dict.fromkeys(path))
-    return tuple(site for site in sites if site is not None)
+    sites: dict[Path, Site] = {}
+    for entry in path:
+        site = _look(entry)
+        if site is not None:
+            sites.setdefault(site.folder, site)
+    return tuple(sites.values())
 
 
 def _look(entry: str) -> Site | None:
@@ -108,10 +111,10 @@ def find_package(
         owners = _owners(site, name, core or name, (f"{name}-", *prefixes))
         folder = site.folder / name
         if name in site.entries and (folder / "__init__.py").is_file():
-            return Package(name, site, folder, owners)
+            return Package(name, folder, owners)
         # Where nothing is installed, it is somebody's folder that happens to have the name.
         if owners or (name in site.entries and site.distributions and folder.is_dir()):
-            remains = remains or Package(name, site, None, owners)
+            remains = remains or Package(name, None, owners)
     return remains
 
 

@@ -24,9 +24,10 @@ def check_generation(machine: Machine, wheel: Wheel, gpus: tuple[Gpu, ...]) -> G
     inventory = machine.inventory
     code = code_of(wheel, inventory.host)
     if code is None:
-        if inventory.host.is_tegra and wheel.engine == "torch" and "+cu" in (wheel.version or ""):
-            yield _not_for_jetson(machine, wheel)
         return
+    # Its own wheels have no `+cu130` in their version, and NVML may not say which Jetson it is.
+    if inventory.host.is_tegra and not gpus and wheel.engine == "torch":
+        yield _not_for_jetson(machine, wheel)
     wanting = []
     for gpu in gpus:
         found = support(code, _capability(inventory, gpu), inventory.driver)

@@ -117,7 +117,7 @@ def _shared(machine: Machine, gpu: Gpu | None) -> Generator[Finding]:
             severity=Severity.WARNING,
             what="two cuDNNs are installed over each other, and the last one is used",
             evidence=f"{' and '.join(map(str, owners))} have the same files, nvidia/cudnn",
-            fix=[install_cudnn(max(majors) if len(majors) == 1 else 13)],
+            fix=[install_cudnn(12 if majors == {12} else 13)],
             error=MissingLibraryError,
         )
 
