@@ -59,6 +59,9 @@ class Stack:
         plugins: Modules and objects with hooks, beside the plugins that are installed.
         store: Where models are kept and fetched to; None for the usual folder.
         progress: Told a model's name, its bytes here and all its bytes while it is fetched.
+        devices: What places the models; None for the one that all Stacks of the process share.
+        evictable: Whether its models may be unloaded, while no turn runs, to make room on a GPU
+            for others; its next turn loads them again.
 
     Raises:
         ConfigurationError: a setting makes no sense, wherever it stands.

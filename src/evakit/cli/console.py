@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -26,8 +26,10 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from .._loaded import LoadedBackend
 from ..models import Progress as FetchProgress
+
+if TYPE_CHECKING:
+    from .._loaded import LoadedBackend
 
 __all__ = [
     "backend_json",
