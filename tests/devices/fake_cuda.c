@@ -65,6 +65,9 @@ int cuDeviceGetName(char *name, int size, int device) {
   char text[256];
   if (state()) return state();
   if (!find(device, text, sizeof text)) return INVALID_DEVICE;
+#ifdef PLAIN_NAMES
+  text[strcspn(text, "/")] = 0;
+#endif
   snprintf(name, size, strchr(text, '/') ? "NVIDIA A100-SXM4-40GB MIG 3g.20gb" : "NVIDIA GPU");
   return OK;
 }

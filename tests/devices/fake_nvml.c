@@ -68,9 +68,9 @@ static int plays(const char *scenario) {
 }
 
 static device *at(unsigned index) {
-  if (plays("mig")) return index == 0 ? &a100 : NULL;
+  if (plays("mig") || plays("undivided")) return index == 0 ? &a100 : NULL;
   if (plays("old_driver")) return index == 0 ? &gtx1080 : NULL;
-  if (plays("integrated")) return index == 0 ? &gb10 : NULL;
+  if (plays("integrated") || plays("no_memory")) return index == 0 ? &gb10 : NULL;
   if (plays("two") || plays("lost") || plays("gone") || plays("forbidden"))
     return index == 0 ? &rtx4090 : index == 1 ? &rtx3060 : NULL;
   return index == 0 ? &rtx4090 : NULL;
@@ -238,9 +238,9 @@ int nvmlDeviceGetGraphicsRunningProcesses_v3(device *asked, unsigned *count, pro
 
 int nvmlDeviceGetMigMode(device *asked, unsigned *current, unsigned *pending) {
   FAIL_IF_TOLD(asked);
-  if (!plays("mig")) return NOT_SUPPORTED;
-  *current = *pending = 1;
-  return OK;
+  *current = plays("mig");
+  *pending = plays("undivided");  /* the mode after the next start, which is nobody's business */
+  return *current || *pending ? OK : NOT_SUPPORTED;
 }
 
 int nvmlDeviceGetMaxMigDeviceCount(device *asked, unsigned *count) {

@@ -14,7 +14,9 @@ is the environment for a command of any other kind. The scenarios:
     gone        both, and the first has no handle any more
     forbidden   both, and a container that was given the second only
     mig         an A100 of two GPU instances, the second of which has two compute instances
-    integrated  a GB10, which has no memory of its own
+    undivided   the A100 with MIG switched off
+    integrated  a GB10, which has no memory of its own: "Not Supported"
+    no_memory   the GB10 with a driver that says 0 bytes instead
     wsl         the 4090 inside of Windows: processes without sizes
     exclusive, prohibited        the 4090 in these compute modes
     garbled     the 4090 with a name that is not UTF-8
@@ -113,7 +115,7 @@ def fake_nvml(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
 
 @pytest.fixture(scope="session")
 def fake_cuda(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Make a folder with a CUDA driver; options leave out one of its two calls for a UUID."""
+    """Make a folder with a CUDA driver; the options of the compiler change it."""
 
     @cache
     def make(*options: str) -> Path:

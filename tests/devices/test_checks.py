@@ -840,3 +840,179 @@ def test_what_is_no_warning_comes_first(made):
     for device in DEVICES:
         severities = [one.severity is WARNING for one in check_machine(made, device=device)]
         assert severities == sorted(severities)
+
+
+# Where one thing ends and the next begins.
+
+
+def test_a_machine_is_restarted_where_it_is():
+    assert "machine that the container runs on" in (
+        check_machine(machine(host={"container": "docker"}, nvml=failure(15)))[0].fix[0].what
+    )
+    assert check_machine(machine(nvml=failure(15)))[0].fix[0].what == "restart the machine"
+
+
+@pytest.mark.parametrize(
+    ("host", "where"),
+    [
+        ({}, "and restart"),
+        ({"container": "docker"}, "on the container's host"),
+        (WINDOWS, "from https://www.nvidia.com/drivers"),
+    ],
+)
+def test_a_driver_is_updated_where_it_is(host, where):
+    made = machine(host=host, driver=Driver(version="470.1", cuda=(11, 4)))
+    (finding,) = check_machine(made)
+    assert where in finding.fix[0].what
+
+
+def test_a_warning_about_a_build_does_not_hide_what_its_libraries_lack():
+    wheel = onnxruntime("1.31.1", 13, "onnxruntime")
+    found = check_engine(machine(wheels=(wheel,), library_files=()), "onnxruntime")
+    assert [one.code for one in found] == ["onnxruntime-shadowed", "onnxruntime-libraries-missing"]
+
+
+def test_a_build_without_cuda_is_all_that_is_said_of_it():
+    wheel = onnxruntime("1.31.1", None)
+    found = check_engine(machine(wheels=(wheel,), library_files=()), "onnxruntime")
+    assert [one.code for one in found] == ["onnxruntime-cpu-wheel"]
+
+
+@pytest.mark.parametrize(
+    ("version", "is_old"), [("525.60.13", False), ("525.60.12", True), ("525", True), (None, False)]
+)
+def test_a_driver_that_names_no_cuda_is_judged_by_its_version(version, is_old):
+    made = machine(driver=Driver(version=version, cuda=None))
+    assert [one.code for one in check_machine(made)] == ["driver-too-old"] * is_old
+
+
+@pytest.mark.parametrize(
+    ("wheel", "gpu", "is_known"),
+    [
+        (onnxruntime("1.24.0", 12), MAXWELL, True),
+        (onnxruntime("1.23.2", 12), MAXWELL, False),
+        (ctranslate2("4.8.0"), MAXWELL, True),
+        (ctranslate2("4.7.1"), MAXWELL, False),
+        (torch("2.8.0+cu128", (12, 8)), card("V100", (7, 0)), False),
+        (torch("2.7.1+cu128", (12, 8)), card("V100", (7, 0)), True),
+    ],
+)
+def test_lists_of_cards_hold_for_the_versions_that_they_were_read_from(wheel, gpu, is_known):
+    made = machine(gpus=(gpu,), wheels=(wheel,), library_files=(*LIBRARIES, *CU12_LIBRARIES))
+    codes = [one.code for one in check_engine(made, wheel.engine)]
+    assert codes == ["arch-unsupported"] * is_known
+
+
+@pytest.mark.parametrize(
+    ("wheel", "gpu", "is_supported"),
+    [
+        (torch("2.9.0+cu129", (12, 9)), card("GB200", (10, 0)), True),
+        (torch("2.9.0+cu129", (12, 9)), card("T4", (7, 5)), False),
+        (torch("2.9.0+cu128", (12, 8)), card("T4", (7, 5)), True),  # its list is not known
+    ],
+)
+def test_builds_for_aarch64_have_lists_of_their_own(wheel, gpu, is_supported):
+    made = machine(host={"machine": "aarch64"}, gpus=(gpu,), wheels=(wheel,))
+    assert (check_engine(made, "torch") == ()) is is_supported
+
+
+def test_the_oldest_card_of_cuda_13_gets_it():
+    turing = card("T4", (7, 5), 15)
+    made = machine(driver=NEW_DRIVER, gpus=(turing,), wheels=CPU_WHEELS)
+    assert commands(check_engine(made, "torch"), "torch-cpu-wheel").endswith("cu130")
+    assert commands(check_engine(made, "llama.cpp"), "llamacpp-cpu-wheel").endswith("cu132")
+
+
+def test_the_oldest_card_that_a_wheel_has_code_for_is_offered_that_wheel():
+    for capability, is_offered in (((5, 0), True), ((3, 7), False)):
+        gpu = card("old", capability)
+        (finding,) = check_engine(machine(gpus=(gpu,), wheels=(torch(),)), "torch")
+        assert (finding.fix[0].pip is not None) is is_offered
+
+
+def test_code_for_a_later_card_of_the_same_generation_does_not_run():
+    ampere = card("A100", (8, 0))
+    wheel = torch("2.13.0+cu130", (13, 0))
+    assert check_engine(machine(gpus=(ampere,), wheels=(wheel,)), "torch") == ()
+    made = machine(gpus=(card("CMP", (7, 4)),), wheels=(wheel,))
+    assert check_engine(made, "torch")[0].code == "arch-unsupported"
+
+
+def test_windows_is_told_where_spilling_is_switched_off_and_shared_memory_is_not():
+    (finding,) = check_machine(machine(host=WINDOWS, gpus=(used(48_000),)))
+    assert "Prefer No Sysmem Fallback" in finding.fix[0].what
+    (finding,) = check_machine(machine(gpus=(used(48_000, is_integrated=True),)))
+    assert "Sysmem" not in finding.fix[0].what
+
+
+def test_memory_is_full_from_95_percent_on():
+    for mib, found in ((46_682, 0), (46_683, 1)):
+        assert len(check_machine(machine(host=WINDOWS, gpus=(used(mib),)))) == found
+
+
+def test_what_is_shown_and_named_is_no_finding():
+    hidden = evolve(card("RTX 3060", (8, 6)), index=1, cuda_index=None)
+    for value in ("0", "GPU-4090aaaa", RTX_4090.uuid):
+        made = machine(host={"visible_devices": value}, gpus=(RTX_4090, hidden))
+        assert check_machine(made) == ()
+
+
+def test_more_mig_instances_may_be_named_than_are_shown():
+    whole = card("A100", (8, 0), 40, has_mig=True, cuda_index=None)
+    parts = [evolve(card(f"part {n}", None, 20), uuid=f"MIG-{n}", parent=whole.uuid) for n in "12"]
+    gpus = (whole, parts[0], evolve(parts[1], cuda_index=None))
+    assert check_machine(machine(host={"visible_devices": "MIG-1,MIG-2"}, gpus=gpus)) == ()
+
+
+def test_a_card_by_itself_has_no_order():
+    gpu = evolve(RTX_4090, cuda_index=None)
+    host = {"device_order": None, "visible_devices": "3"}
+    assert check_machine(machine(host=host, gpus=(gpu,)))[0].code == "gpu-hidden"
+
+
+def test_cards_that_are_lost_or_divided_are_not_hidden():
+    lost = evolve(RTX_4090, cuda_index=None, lost="GPU is lost")
+    found = check_machine(machine(host={"visible_devices": ""}, gpus=(lost,)))
+    assert [one.code for one in found] == ["gpu-lost"]
+
+
+def test_a_lost_card_is_not_the_one_that_is_asked_for_by_another_name():
+    lost = evolve(card("RTX 3060", (8, 6)), index=1, cuda_index=None, lost="GPU is lost")
+    made = machine(gpus=(RTX_4090, lost))
+    (finding,) = check_machine(made, device=RTX_4090.uuid)
+    assert finding.severity is WARNING
+
+
+def test_who_uses_a_card_for_one_program_is_said():
+    gpu = evolve(RTX_4090, compute_mode="exclusive")
+    assert check_machine(machine(gpus=(gpu,)))[0].evidence.endswith("nobody that the driver names")
+    gpu = evolve(gpu, processes=(GpuProcess(pid=7, memory=None, name="python"),))
+    assert check_machine(machine(gpus=(gpu,)))[0].evidence.endswith("used by python 7")
+
+
+def test_one_cudnn_is_as_many_as_there_should_be():
+    owners = [Owner("nvidia-cudnn-cu13", "9.28.1.4")]
+    assert check_engine(machine(libraries=owners), "onnxruntime") == ()
+
+
+def test_the_cudnn_that_stays_is_that_of_the_engines():
+    owners = [Owner("nvidia-cudnn-cu12", "9"), Owner("nvidia-cudnn-cu13", "9")]
+    wheels = (onnxruntime("1.26.0", 12),)
+    made = machine(wheels=wheels, libraries=owners, library_files=CU12_LIBRARIES)
+    (finding,) = check_engine(made, "onnxruntime")
+    assert finding.fix[0].pip.endswith("pip install nvidia-cudnn-cu12")
+
+
+def test_a_setting_is_no_command_on_windows():
+    setting = "PIP_FIND_LINKS=wheels"
+    made = machine(host=WINDOWS, wheels=(torch("2.9+cpu", None),), index_settings=[setting])
+    assert check_engine(made, "torch")[0].fix[1].command is None
+
+
+def test_every_wsl_has_the_device_file_of_windows_whosever_the_gpu_is():
+    assert check_machine(machine(host=WSL, nvml=NO_LIBRARY), device="auto") == ()
+    (finding,) = check_machine(machine(host=WSL, nvml=NO_BINDINGS), device="auto")
+    assert (finding.code, finding.severity) == ("nvml-missing", UNKNOWN)
+    first = evolve(WSL, device_nodes=())
+    assert check_machine(machine(host=first, nvml=NO_BINDINGS), device="auto") == ()
+    assert check_machine(machine(host=NO_GPU, nvml=NO_BINDINGS), device="auto") == ()

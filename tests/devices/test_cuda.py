@@ -63,7 +63,9 @@ answer.append(said())
 
 
 @pytest.mark.parametrize(
-    "options", [(), ("-DWITHOUT_FIRST_UUID",)], ids=["both calls", "the newer call only"]
+    "options",
+    [(), ("-DPLAIN_NAMES",), ("-DWITHOUT_FIRST_UUID",)],
+    ids=["as it is", "told by its UUIDs", "told by its name"],
 )
 def test_a_mig_instance_has_its_own_uuid(fake_cuda, options):
     code = program("""
@@ -140,6 +142,7 @@ print(json.dumps([cuda.devices(), cuda.mapped_libraries()]))
 
 def test_the_libraries_that_are_mapped_are_told_once_each(tmp_path):
     names = ("libcublas.so.12", "libcublasLt.so.12", "libonnxruntime_providers_cuda.so")
+    names = (*names, "libtorch_cuda.so")
     other = tmp_path / "another release"
     other.mkdir()
     folders = [(tmp_path, name) for name in (*names, "libcudnn.so.9", "libfoo.so")]
@@ -212,7 +215,7 @@ def test_on_windows_the_module_that_is_loaded_is_asked(monkeypatch, fake_cuda, i
 
     kernel = SimpleNamespace(GetModuleHandleW=GetModuleHandleW())
     monkeypatch.setattr(sys, "platform", "win32")
-    monkeypatch.setattr(ctypes, "WinDLL", lambda _name: kernel, raising=False)
+    monkeypatch.setattr(ctypes, "WinDLL", {"kernel32": kernel}.__getitem__, raising=False)
     found = cuda.loaded_libcuda()
     assert asked == ["nvcuda.dll"]
     assert (None if found is None else found._handle) == (library._handle if is_loaded else None)

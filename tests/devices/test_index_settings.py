@@ -105,6 +105,12 @@ def test_a_folder_of_cpu_wheels_is_found(found, wheels):
     assert found(PIP_INDEX_URL=str(wheels)) == []  # which is no list of files
 
 
+def test_a_folder_at_home_is_found(found, wheels, monkeypatch):
+    monkeypatch.setenv("HOME", str(wheels.parent))
+    monkeypatch.setenv("USERPROFILE", str(wheels.parent))
+    assert found(PIP_FIND_LINKS="~/wheels") == ["PIP_FIND_LINKS=~/wheels"]
+
+
 def test_a_folder_of_other_wheels_is_not(found, wheels):
     for wheel in wheels.glob("*cpu*"):
         wheel.unlink()

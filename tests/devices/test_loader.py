@@ -106,6 +106,7 @@ def test_it_finds_what_is_where_it_always_looks(library):
 
 
 def test_an_empty_folder_in_the_environment_is_not_the_current_one(library, monkeypatch):
+    (library.parent / "cublas64_12.dll").write_bytes(b"")
     monkeypatch.chdir(library.parent)
     assert found_by_loader({"LD_LIBRARY_PATH": ":"}, cache=NOWHERE, always=()) == ()
     assert found_by_loader({"PATH": ";"}, system="win32") == ()

@@ -13,7 +13,8 @@ from evakit.devices.nvml import UNKNOWN_UUID, NvmlReading, memory_used, read_nvm
 MIB = 1 << 20
 SCENARIOS = (
     *("4090", "busy", "two", "lost", "gone", "forbidden", "mig", "integrated", "wsl", "exclusive"),
-    *("prohibited", "garbled", "no_libcuda", "no_driver", "mismatch", "unknown"),
+    *("prohibited", "garbled", "no_libcuda", "no_driver", "mismatch", "unknown", "undivided"),
+    "no_memory",
 )
 SLICES = [f"MIG-{n * 8}-aaaa-5555-8888-000000000000" for n in "123"]
 
@@ -154,6 +155,12 @@ def test_mig_instances_follow_their_gpu(readings):
             assert instance[shared] == whole[shared]
 
 
+def test_a_gpu_that_will_be_divided_at_its_next_start_is_whole(readings):
+    gpu = only(readings["undivided"])
+    assert (gpu["uuid"], gpu["has_mig"]) == (readings["mig"]["gpus"][0]["uuid"], False)
+    assert gpu["memory_used"] == 24 * MIB
+
+
 def test_processes_that_compute_and_draw_are_told_once(readings):
     assert only(readings["busy"])["processes"] == [
         {"pid": 777, "memory": 300 * MIB, "name": None},
@@ -166,11 +173,15 @@ def test_processes_whose_memory_is_not_told_are_told_without(readings):
     assert only(readings["wsl"])["processes"] == [{"pid": 26, "memory": None, "name": None}]
 
 
-def test_a_gpu_without_memory_of_its_own_is_integrated(readings):
-    gpu = only(readings["integrated"])
+@pytest.mark.parametrize("scenario", ["integrated", "no_memory"])
+def test_a_gpu_without_memory_of_its_own_is_integrated(readings, scenario):
+    gpu = only(readings[scenario])
     assert gpu["is_integrated"]
     assert [gpu[f"memory_{what}"] for what in ("total", "free", "used")] == [None] * 3
-    assert gpu["pci_bus"] == "001f:01:00.0"
+
+
+def test_a_bus_beyond_the_first_domain_is_written_as_the_kernel_does(readings):
+    assert only(readings["integrated"])["pci_bus"] == "001f:01:00.0"
 
 
 @pytest.mark.parametrize("mode", ["exclusive", "prohibited"])
@@ -207,8 +218,13 @@ METRICS = {
     "nvmlDeviceGetGraphicsRunningProcesses_v3": {},
     "nvmlDeviceGetMigMode": {},
     "nvmlDeviceGetMemoryInfo_v2": {"memory_used": 452 * MIB},
+    "nvmlDeviceGetMemoryInfo": {},
     "nvmlDeviceGetUUID": {"uuid": UNKNOWN_UUID},
 }
+
+
+# That a GPU is lost is told by the others; and the older call is not made after the newer one.
+NOT_NEEDED = {"nvmlDeviceGetUUID", "nvmlDeviceGetMemoryInfo"}
 
 
 @pytest.fixture(scope="module")
@@ -223,6 +239,8 @@ for function in {list(METRICS)}:
         assert opened() == 0
 os.environ["FAKE_NVML_FAIL"] = "nvmlDeviceGetMemoryInfo_v2=4,nvmlDeviceGetMemoryInfo=4"
 answer["memory"] = asdict(read_nvml())
+os.environ["FAKE_NVML_FAIL"] = "nvmlDeviceGetMemoryInfo_v2=4,nvmlDeviceGetMemoryInfo=15"
+answer["memory lost"] = asdict(read_nvml())
 os.environ["FAKE_NVML_FAIL"] = "nvmlDeviceGetCount_v2=999"
 answer["count"] = asdict(read_nvml())
 os.environ["FAKE_NVML_FAIL"] = "nvmlSystemGetDriverVersion=999"
@@ -243,7 +261,7 @@ def test_what_one_function_does_not_tell_is_unknown_and_nothing_else(
 
 
 @pytest.mark.parametrize("code", [15, 16])
-@pytest.mark.parametrize("function", [name for name in METRICS if "UUID" not in name])
+@pytest.mark.parametrize("function", sorted({*METRICS} - NOT_NEEDED))
 def test_a_gpu_that_is_lost_while_it_is_read_is_lost(failures, function, code):
     gpu = only(failures[f"{function} {code}"])
     assert gpu["lost"] == {15: "GPU is lost", 16: "GPU requires restart"}[code]
@@ -256,6 +274,10 @@ def test_memory_that_may_not_be_asked_for_is_unknown_and_not_shared(readings, fa
     assert only(failures["memory"]) == {**only(readings["4090"]), **unknown}
 
 
+def test_a_gpu_that_is_lost_as_its_memory_is_asked_for_again_is_lost(failures):
+    assert only(failures["memory lost"])["lost"] == "GPU is lost"
+
+
 def test_a_driver_that_fails_after_it_was_opened_is_said(failures):
     failure = {"code": 999, "text": "Unknown Error"}
     assert failures["count"] == {"driver": None, "failure": failure, "gpus": []}
@@ -264,6 +286,60 @@ def test_a_driver_that_fails_after_it_was_opened_is_said(failures):
 def test_a_version_that_is_not_told_is_unknown(readings, failures):
     assert failures["version"]["driver"] == {"version": None, "cuda": [13, 0]}
     assert failures["version"]["gpus"] == readings["4090"]["gpus"]
+
+
+@pytest.fixture(scope="module")
+def divided(fake_nvml):
+    """The divided GPU where some functions fail, by these and NVML's errors."""
+    code = f"""
+answer = {{}}
+for failing in {DIVIDED}:
+    os.environ["FAKE_NVML_FAIL"] = failing
+    answer[failing] = asdict(read_nvml())["gpus"]
+    assert opened() == 0
+print(json.dumps(answer))
+"""
+    return run(program(code), fake_nvml("mig"))
+
+
+NO_MEMORY = "nvmlDeviceGetMemoryInfo_v2=3,nvmlDeviceGetMemoryInfo=3"
+DIVIDED = (
+    NO_MEMORY,
+    "nvmlDeviceGetName=4",
+    "nvmlDeviceGetGpuInstanceId=3",
+    *(f"nvmlDeviceGetMaxMigDeviceCount={code}" for code in (3, 15)),
+    *(f"nvmlDeviceGetMigDeviceHandleByIndex={code}" for code in (2, 999, 15)),
+)
+
+
+def test_a_divided_gpu_whose_memory_is_not_told_is_not_integrated(divided):
+    assert [gpu["memory_total"] for gpu in divided[NO_MEMORY]] == [None] * 4
+    assert not any(gpu["is_integrated"] for gpu in divided[NO_MEMORY])
+
+
+def test_what_an_instance_does_not_tell_is_unknown_and_nothing_else(readings, divided):
+    gpus = readings["mig"]["gpus"]
+    unnamed = [{**gpu, "name": "unnamed GPU"} for gpu in gpus]
+    assert divided["nvmlDeviceGetName=4"] == unnamed
+    assert divided["nvmlDeviceGetGpuInstanceId=3"] == [{**gpu, "instance": None} for gpu in gpus]
+
+
+@pytest.mark.parametrize(
+    "failing",
+    [
+        "nvmlDeviceGetMaxMigDeviceCount=3",
+        "nvmlDeviceGetMigDeviceHandleByIndex=2",
+        "nvmlDeviceGetMigDeviceHandleByIndex=999",
+    ],
+)
+def test_instances_that_are_not_told_are_left_out(readings, divided, failing):
+    assert divided[failing] == readings["mig"]["gpus"][:1]
+
+
+@pytest.mark.parametrize("function", ["MaxMigDeviceCount", "MigDeviceHandleByIndex"])
+def test_a_divided_gpu_that_is_lost_has_no_instances(divided, function):
+    (gpu,) = divided[f"nvmlDeviceGet{function}=15"]
+    assert (gpu["lost"], gpu["has_mig"]) == ("GPU is lost", False)
 
 
 def test_one_gpu_is_asked_by_its_uuid(fake_nvml):

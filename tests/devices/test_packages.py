@@ -18,6 +18,7 @@ from native import compile_library
 from evakit.devices.installed import Installed, Owner
 from evakit.devices.packages import look_at_packages
 
+PLAIN = 'const char* text(void) { return "text"; }'
 GPU_CODE = 'const char code[] __attribute__((section(".nv_fatbin"))) = "code";'
 
 
@@ -79,6 +80,11 @@ def test_a_torch_for_windows_has_its_library_under_another_name(site):
     found = look(site).get("torch")
     assert (found.cuda, found.is_cpu_only) == ((13, 0), False)
     assert "torch/lib/torch_cuda.dll is there" in found.evidence
+
+
+def test_the_owner_of_a_package_has_its_normal_name(site):
+    site.install("Torch_.Mine", "2.13.0+cpu", torch("2.13.0+cpu"))
+    assert look(site).get("torch").owners == (Owner("torch-mine", "2.13.0+cpu"),)
 
 
 def test_a_torch_for_rocm_is_none_for_cuda(site):
@@ -217,12 +223,13 @@ def test_somebodys_folder_of_that_name_is_no_package(site):
 def test_a_plugin_of_onnxruntime_does_not_own_it(site):
     site.install("onnxruntime", "1.32.0", onnxruntime(ORT_CPU))
     site.install("onnxruntime-genai", "0.9.0", {"onnxruntime_genai/__init__.py": ""})
-    site.install("onnxruntime-ep-cuda13", "0.4.0", {"onnxruntime_ep_cuda13/__init__.py": ""})
+    site.install("onnxruntime-ep-cuda13", "0.4.0", {"onnxruntime/plugins/cuda.py": ""})
     assert look(site).get("onnxruntime").owners == (Owner("onnxruntime", "1.32.0"),)
 
 
 def test_a_wheel_of_any_name_that_has_files_in_the_package_owns_it(site):
     site.install("ort-nightly", "1.33.0", onnxruntime(ORT_CPU))
+    (site.folder / "ort_nightly-1.33.0.dist-info/top_level.txt").unlink()
     site.install("my.runtime", "1", onnxruntime(ORT_GPU))  # a fork, by what it says it brings
     owners = look(site).get("onnxruntime").owners
     assert owners == (Owner("my-runtime", "1"), Owner("ort-nightly", "1.33.0"))
@@ -309,18 +316,18 @@ def test_a_ctranslate2_for_another_system_is_told_too(site, file, content, cuda,
             False,
             "linked to libcuda.so.1, linked to libcublas-8b4c9d2e.so.12.4.5.8",
         ),
-        (["libcuda.so.1", "libcublas.so.13"], "int x;", (13, 0), False, "libcublas.so.13"),
-        (["libcuda.so.1"], "int x;", None, False, "linked to libcuda.so.1"),
+        (["libcuda.so.1", "libcublas.so.13"], PLAIN, (13, 0), False, "libcublas.so.13"),
+        (["libcuda.so.1"], PLAIN, None, False, "linked to libcuda.so.1"),
         ([], GPU_CODE, None, False, "has code for GPUs"),
         (
             ["libamdhip64.so.6"],
-            "int x;",
+            PLAIN,
             None,
             True,
             "linked to libamdhip64.so.6, a build for ROCm",
         ),
-        (["libvulkan.so.1"], "int x;", None, True, "neither linked to CUDA"),
-        ([], "int x;", None, True, "neither linked to CUDA"),
+        (["libvulkan.so.1"], PLAIN, None, True, "neither linked to CUDA"),
+        ([], PLAIN, None, True, "neither linked to CUDA"),
     ],
 )
 def test_a_llama_cpp_is_told_by_what_it_is_linked_to(

@@ -51,9 +51,7 @@ def test_the_plugins_that_can_use_cuda_are_known():
 @pytest.mark.parametrize(("kind", "name"), local())
 @pytest.mark.parametrize("asked", ["device", "name"])
 async def test_without_a_gpu_each_refuses_cuda_with_the_reason_and_the_cure(kind, name, asked):
-    stack = (
-        alone(kind, name, device="cuda") if asked == "device" else alone(kind, f"{name}@cuda:0")
-    )
+    stack = alone(kind, name, device="cuda") if asked == "device" else alone(kind, f"{name}@cuda:0")
     started = time.perf_counter()
     with pytest.raises(NoGpuError) as caught:
         await stack.load()
@@ -107,7 +105,7 @@ def test_beside_an_rtx_4090_each_names_what_its_engine_lacks(fake_nvml, kind, na
 
 
 class Hopeful(SimulatedMachine):
-    """A machine with a GPU, and engines that are taken on trust: only proof is left to catch them."""
+    """A machine with a GPU, whose engines are taken on trust: only proof is left to catch them."""
 
 
 # What the real engine itself does when it is asked for a GPU that is not there.

@@ -77,25 +77,24 @@ def _bad_settings(error: EvakitError) -> Finding:
 
 def _names() -> list[Finding]:
     """Look who owns the import package `evakit`: on the package index the name is another's."""
-    sites = look_at_sites(sys.path)
-    package = find_package(sites, "evakit")
-    owners = {} if package is None else {one.name: one.version for one in package.owners}
-    strangers = [f"{name} {owners[name]}" for name in sorted(owners.keys() - {_OURS})]
+    package = find_package(look_at_sites(sys.path), "evakit")
+    owners = {} if package is None else {one.name: one for one in package.owners}
+    strangers = [owners[name] for name in sorted(owners.keys() - {_OURS})]
     if not strangers:
         return []
-    removed = " ".join(sorted(owners.keys() - {_OURS}))
-    # Where both have files, removing one takes files of the other with it.
+    removed = " ".join(one.name for one in strangers)
     pip, uv = f"pip uninstall -y {removed}", f"uv pip uninstall {removed}"
-    if _OURS in owners:
-        again = f"--no-deps {_OURS}=={owners[_OURS]}"
+    if _OURS in owners:  # to remove the one takes files of the other with it
+        again = f"--no-deps {_OURS}=={owners[_OURS].version}"
         pip += f" && pip install --force-reinstall {again}"
         uv += f" && uv pip install --reinstall {again}"
+    folders = ", ".join(str(one.folder) for one in strangers)
     return [
         Finding(
             code="evakit-name",
             severity=Severity.WARNING,
-            what=f"the import package evakit also belongs to another project, {removed}",
-            evidence=f"{', '.join(strangers)} has files in {package and package.site.folder}",
+            what=f"another project has files in the import package evakit: {removed}",
+            evidence=f"they are listed in {folders}",
             fix=[Remedy(what="remove it", pip=pip, uv=uv)],
         )
     ]

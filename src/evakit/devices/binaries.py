@@ -121,8 +121,6 @@ def _read_elf(data: Bytes) -> SharedLibrary:
         return SharedLibrary(
             form="ELF", needed=None, sections=frozenset(), data=data, constants=range(len(data))
         )
-    if size != _SECTION.size:
-        raise ValueError(f"it is not a whole ELF file: its sections have {size} bytes")
     sections = [_section(data, offset + number * size) for number in range(count)]
     strings = _at(sections, names).bytes
     named = {_string(data, strings, section.name): section for section in sections}

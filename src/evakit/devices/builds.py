@@ -145,7 +145,7 @@ def _of_library(library: SharedLibrary) -> Build:
 
 def _assignments(path: Path) -> dict[str, str | None]:
     """Return the names that a module sets to a text or to None; none when it cannot be read."""
-    text = (read_start(path, _LONGEST) or b"").decode(errors="replace").replace("\r\n", "\n")
+    text = (read_start(path, _LONGEST) or b"").decode(errors="replace")
     return {
         match[1]: match[2] if match[2] is not None else match[3]
         for match in _ASSIGNMENT.finditer(text)

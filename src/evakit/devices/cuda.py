@@ -108,18 +108,11 @@ def open_device_files(root: Path = Path("/")) -> tuple[str, ...]:
     A process that has none of them open has nothing on a GPU; a Jetson has other files.
     """
     folder = root / "proc/self/fd"
-    found = set()
     try:
-        for name in os.listdir(folder):  # noqa: PTH208 (a tenth of a millisecond counts)
-            try:
-                target = os.readlink(folder / name)  # noqa: PTH115 (so it does here)
-            except OSError:  # it was closed in the meantime, as the one of the listing is
-                continue
-            if target.startswith("/dev/nvidia") or target == "/dev/dxg":
-                found.add(target)
+        targets = {_target(folder / name) for name in os.listdir(folder)}  # noqa: PTH208
     except OSError:
         return ()
-    return tuple(sorted(found))
+    return tuple(sorted(t for t in targets if t.startswith("/dev/nvidia") or t == "/dev/dxg"))
 
 
 def mapped_libraries(root: Path = Path("/")) -> tuple[str, ...]:
@@ -135,6 +128,13 @@ def mapped_libraries(root: Path = Path("/")) -> tuple[str, ...]:
     # man 5 proc: address, permissions, offset, device, inode, and the path if there is one.
     paths = {fields[5] for line in maps.splitlines() if len(fields := line.split(None, 5)) == 6}  # noqa: PLR2004
     return tuple(sorted(path for path in paths if path.rpartition("/")[2].startswith(_LIBRARIES)))
+
+
+def _target(link: Path) -> str:
+    try:
+        return os.readlink(link)  # noqa: PTH115 (half the time of Path.readlink)
+    except OSError:  # it was closed in the meantime, as the one of the listing itself is
+        return ""
 
 
 def _devices(library: ctypes.CDLL) -> dict[int, str]:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from attrs import field, frozen
 
 from .checks import NAMES, check_engine, check_machine, check_package, has_nvidia
-from .evidence import Proof
+from .evidence import Proof, Verdict
 from .finding import Finding, Severity
 from .installed import Installed, Wheel
 from .inventory import Gpu, Inventory
@@ -42,9 +42,11 @@ class Diagnosis:
     @property
     def exit_code(self) -> int:
         """0 for healthy, 1 when something was found, 2 when something could not be told."""
-        if any(finding.severity is not Severity.UNKNOWN for finding in self.findings):
+        severities = {finding.severity for finding in self.findings}
+        verdicts = {proof.verdict for proof in self.proofs}
+        if severities - {Severity.UNKNOWN} or verdicts & {Verdict.PARTIAL, Verdict.REFUTED}:
             return 1
-        return 2 if self.findings else 0
+        return 2 if severities or Verdict.UNKNOWN in verdicts else 0
 
     @property
     def usable(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ and what it means.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from typing import Final
@@ -18,6 +19,8 @@ from .packages import look_at_packages
 from .reading import pin_device_order, take_inventory
 
 __all__ = ["Instruments"]
+
+_forked_after_cuda = False
 
 _FRESH: Final = 1.0  # seconds that an inventory is good for
 
@@ -49,6 +52,21 @@ class Instruments:
         """Return how many bytes of a GPU are in use, whoever's; None where it cannot be told."""
         return nvml.memory_used(uuid)
 
+    def is_forked_after_cuda(self) -> bool:
+        """Say whether this process was forked from one that had loaded CUDA: CUDA works in no such
+        child.
+        """
+        return _forked_after_cuda
+
     def active_contexts(self) -> frozenset[str] | None:
         """Return the UUIDs of the GPUs on which this process has an active context."""
         return cuda.active_contexts()
+
+
+def _after_fork() -> None:
+    global _forked_after_cuda  # noqa: PLW0603 (it is a fact of the process)
+    _forked_after_cuda = _forked_after_cuda or cuda.loaded_libcuda() is not None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -7,6 +7,7 @@ is done, and how it is said.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -310,3 +311,8 @@ class DeviceManager:
 def default_manager() -> DeviceManager:
     """Return the manager that the Stacks of this process share."""
     return DeviceManager()
+
+
+if hasattr(os, "register_at_fork"):
+    # What its parent's manager holds is of no use to a forked child; it makes one of its own.
+    os.register_at_fork(after_in_child=default_manager.cache_clear)

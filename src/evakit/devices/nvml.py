@@ -25,12 +25,11 @@ UNKNOWN_UUID: Final = "GPU-????????-????-????-????-????????????"
 _UNNAMED: Final = "unnamed GPU"
 
 # https://docs.nvidia.com/deploy/nvml-api/group__nvmlDeviceEnumvs.html
-_INVALID_ARGUMENT: Final = 2
 _NOT_SUPPORTED: Final = 3
 _NO_PERMISSION: Final = 4
-_NOT_FOUND: Final = 6
 _LOST: Final = frozenset({15, 16})  # "GPU is lost", "GPU requires restart"
-_COMPUTE_MODES: Final = {0: "default", 1: "exclusive", 2: "prohibited", 3: "exclusive"}
+_PARTS: Final = ("Gpu", "Compute")  # a MIG instance is a compute instance of a GPU instance
+_COMPUTE_MODES: Final = {0: "default", 2: "prohibited", 3: "exclusive"}
 
 
 @frozen(kw_only=True)
@@ -151,17 +150,26 @@ def _gpu(nvml: Any, handle: Any, index: int) -> list[Gpu]:
     try:
         uuid = _ask(nvml, "nvmlDeviceGetUUID", handle) or uuid
         name = _ask(nvml, "nvmlDeviceGetName", handle) or name
-        mode = _ask(nvml, "nvmlDeviceGetComputeMode", handle)
         mig = _ask(nvml, "nvmlDeviceGetMigMode", handle)
-        has_mig = mig is not None and mig[0] == nvml.NVML_DEVICE_MIG_ENABLE
+        has_mig = mig is not None and mig[0] == nvml.NVML_DEVICE_MIG_ENABLE  # now, not at next boot
+        metrics = _metrics(nvml, handle)
         shared: dict[str, Any] = {
             "index": index,
             "compute_capability": _ask(nvml, "nvmlDeviceGetCudaComputeCapability", handle),
             "pci_bus": _pci_bus(_ask(nvml, "nvmlDeviceGetPciInfo", handle)),
-            "compute_mode": _COMPUTE_MODES.get(mode),
-            "is_integrated": not has_mig and _is_integrated(nvml, handle),
+            "compute_mode": _COMPUTE_MODES.get(_ask(nvml, "nvmlDeviceGetComputeMode", handle)),
         }
-        whole = Gpu(uuid=uuid, name=name, has_mig=has_mig, **shared, **_metrics(nvml, handle))
+        is_integrated = (
+            not has_mig and metrics["memory_total"] is None and _is_integrated(nvml, handle)
+        )
+        whole = Gpu(
+            uuid=uuid,
+            name=name,
+            has_mig=has_mig,
+            is_integrated=is_integrated,
+            **shared,
+            **metrics,
+        )
         instances = _instances(nvml, handle, uuid, shared) if has_mig else []
     except nvml.NVMLError as error:
         return [Gpu(uuid=uuid, name=name, index=index, lost=str(error))]
@@ -171,27 +179,21 @@ def _gpu(nvml: Any, handle: Any, index: int) -> list[Gpu]:
 def _instances(nvml: Any, parent: Any, uuid: str, shared: dict[str, Any]) -> list[Gpu]:
     instances = []
     for slot in range(_ask(nvml, "nvmlDeviceGetMaxMigDeviceCount", parent) or 0):
-        try:
-            handle = nvml.nvmlDeviceGetMigDeviceHandleByIndex(parent, slot)
-        except nvml.NVMLError as error:
-            if error.value in {_NOT_FOUND, _INVALID_ARGUMENT}:  # an empty slot
-                continue
-            raise
-        own, name = (_ask(nvml, f"nvmlDeviceGet{what}", handle) for what in ("UUID", "Name"))
-        parts = [
-            _ask(nvml, f"nvmlDeviceGet{what}InstanceId", handle) for what in ("Gpu", "Compute")
-        ]
-        if own is not None:  # it may have been taken away since
-            instances.append(
-                Gpu(
-                    uuid=own,
-                    name=name or _UNNAMED,
-                    parent=uuid,
-                    instance=None if None in parts else (parts[0], parts[1]),
-                    **shared,
-                    **_metrics(nvml, handle),
-                )
+        handle = _ask(nvml, "nvmlDeviceGetMigDeviceHandleByIndex", parent, slot)
+        own = None if handle is None else _ask(nvml, "nvmlDeviceGetUUID", handle)
+        if own is None:  # an empty slot, or one that was emptied just now
+            continue
+        parts = [_ask(nvml, f"nvmlDeviceGet{kind}InstanceId", handle) for kind in _PARTS]
+        instances.append(
+            Gpu(
+                uuid=own,
+                name=_ask(nvml, "nvmlDeviceGetName", handle) or _UNNAMED,
+                parent=uuid,
+                instance=None if None in parts else (parts[0], parts[1]),
+                **shared,
+                **_metrics(nvml, handle),
             )
+        )
     return instances
 
 

@@ -1,8 +1,7 @@
 """What is installed, as the folders of `sys.path` have it: distributions and import packages.
 
-The names of the folders tell name and version, so nothing but those folders is read, unless it
-is asked who owns a package. `importlib.metadata` parses a file a distribution, and is 20 times
-slower. What may not live here: anything about an engine.
+The names of the folders tell name and version, which `importlib.metadata` parses a file each for:
+that takes more than ten times as long. What may not live here: anything about an engine.
 """
 
 from __future__ import annotations

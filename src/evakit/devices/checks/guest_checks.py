@@ -7,26 +7,24 @@ from __future__ import annotations
 
 from ...errors import DriverError, GpuLostError, NoGpuError
 from ..finding import Finding, Remedy, Severity
-from ..inventory import Host, Inventory
+from ..inventory import Host, Inventory, NvmlFailure
 from .driver_fixes import install_driver, shell_command
-from .nvml_codes import BLOCKED, NO_LIBRARY, UNKNOWN
+from .nvml_codes import BLOCKED, NO_LIBRARY, NOT_LOADED, UNKNOWN
 from .seen import seen
 
 __all__ = ["container", "container_failure", "container_remedies", "wsl"]
 
 
-def container_failure(inventory: Inventory) -> Finding | None:
+def container_failure(inventory: Inventory, failure: NvmlFailure) -> Finding | None:
     """Return why NVML does not answer in this container; None when that is not the container's
     fault.
     """
-    failure = inventory.nvml
-    if not inventory.host.device_nodes:
+    # Any other error is one that a driver gave, which NVML then has reached.
+    if not inventory.host.device_nodes and failure.code in {None, NOT_LOADED, NO_LIBRARY}:
         return container(inventory)
-    if failure is not None and failure.code == NO_LIBRARY:
+    if failure.code == NO_LIBRARY:
         return _container_without_driver(inventory)
-    if failure is not None and failure.code in {BLOCKED, UNKNOWN}:
-        return _container_lost(inventory)
-    return None
+    return _container_lost(inventory) if failure.code in {BLOCKED, UNKNOWN} else None
 
 
 def wsl(inventory: Inventory) -> Finding:

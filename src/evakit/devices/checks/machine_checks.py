@@ -69,7 +69,7 @@ def _unreachable(machine: Machine, failure: NvmlFailure, *, is_required: bool) -
         return _jetson(failure) if is_required else None
     if host.is_wsl and host.container is None:
         return no_bindings(failure) if failure.code is None else wsl(inventory)
-    found = None if host.container is None else container_failure(inventory)
+    found = None if host.container is None else container_failure(inventory, failure)
     return found or driver_failure(machine, failure)
 
 
