@@ -1,4 +1,4 @@
-"""Fixtures: the real voice joe, and voices of a few hundred bytes that hum.
+"""Fixtures: the real voice joe, voices of a few hundred bytes that hum, and a GPU that is none.
 
 A tiny voice is a real ONNX graph, written here byte by byte (the format is protobuf): one sine
 of 256 samples a phoneme id times the length scale, at a pitch for each speaker.
@@ -10,10 +10,13 @@ import json
 import struct
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
+import onnxruntime
 import pytest
 
 from evakit.abc import LoadContext
+from evakit.devices import Device
 from evakit.models import ModelStore
 from evakit_piper import PiperTTS
 from evakit_piper._models import JOE
@@ -129,11 +132,59 @@ def write_voice(
     return path
 
 
-def load_voice(path: Path, **options) -> PiperTTS:
+def load_voice(path: Path, device: str = "cpu", **options) -> PiperTTS:
     """Return a backend whose default voice is the file at `path`, loaded."""
     tts = PiperTTS(str(path), **options)
-    tts.load_model(LoadContext())
+    tts.load_model(LoadContext(device=Device(device)))
     return tts
+
+
+class OnCuda(onnxruntime.InferenceSession):
+    """A session that shows what one with a working CUDA provider shows, and computes on the CPU.
+
+    What it shows stands where the real one keeps it, so that it goes when ONNX Runtime replaces
+    the session inside. `stays` are the sorts of operators that are left on the CPU.
+    """
+
+    stays = frozenset({"Gather", "Shape"})
+    tells_memory = True
+    tells_number = True
+    made = ()
+
+    def __init__(self, graph, options, providers, **more):
+        on_gpu = [one for one in providers if isinstance(one, tuple)]
+        super().__init__(graph, options, providers=["CPUExecutionProvider"], **more)
+        type(self).made += ((providers, more),)
+        if on_gpu:
+            name, asked = on_gpu[0]
+            self._providers = [name, "CPUExecutionProvider"]
+            told = {key: str(value) for key, value in asked.items()}
+            self._provider_options = {name: told if self.tells_number else {}}
+            memory = SimpleNamespace(name="Cuda", device_id=asked["device_id"])
+            if self.tells_memory:
+                self._output_meminfos = [memory]
+
+    def get_provider_graph_assignment_info(self):
+        first = self.get_providers()[0]
+        return [
+            SimpleNamespace(
+                ep_name=real.ep_name if node.op_type in self.stays else first,
+                get_nodes=lambda node=node: [node],
+            )
+            for real in super().get_provider_graph_assignment_info()
+            for node in real.get_nodes()
+        ]
+
+
+@pytest.fixture
+def on_cuda(monkeypatch):
+    """The class of sessions that ONNX Runtime makes now, as if its CUDA provider worked.
+
+    No operator of a tiny voice is heavy, so that all of them count, and none may stay.
+    """
+    fake = type("OnCuda", (OnCuda,), {"stays": frozenset()})
+    monkeypatch.setattr(onnxruntime, "InferenceSession", fake)
+    return fake
 
 
 @pytest.fixture

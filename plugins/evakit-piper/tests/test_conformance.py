@@ -1,14 +1,16 @@
-"""Piper passes the suite that every TTS has to pass, with the real voice joe."""
+"""Piper passes the suites that every TTS and every local model has to pass, with the voice joe."""
 
 from __future__ import annotations
 
 import pytest
 
-from evakit.testing.conformance import TTSConformance
+from evakit.testing.conformance import PlacementConformance, TTSConformance
 from evakit_piper import PiperTTS
 
 
-class TestPiper(TTSConformance):
+class Joe:
+    """How the real voice joe is made ready."""
+
     @pytest.fixture
     def backend(self, store):
         self.store = store
@@ -19,3 +21,11 @@ class TestPiper(TTSConformance):
         joe = backend.voices[0]
         models = {m.name: self.store.ensure(m) for m in backend.voice_models(joe)}
         await backend.prepare_voice(joe, models)
+
+
+class TestPiper(Joe, TTSConformance):
+    pass
+
+
+class TestPlacement(Joe, PlacementConformance):
+    pass

@@ -8,10 +8,12 @@ from attrs import evolve
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evakit.abc import TTSOptions
+from evakit.abc import Strength, TTSOptions
 from evakit.audio import Audio
+from evakit.devices.device import CPU
 from evakit.errors import SynthesisError
 from evakit.voices import VoiceStyle
+from evakit_piper._engine import _WARM_UP
 
 _SENTENCE = "The quick brown fox jumps over the lazy dog."
 
@@ -73,9 +75,24 @@ def test_nothing_to_say_gives_no_audio(joe):
     assert [len(speak(joe, text)) for text in ("...", "—", "  ")] == [0, 0, 0]
 
 
-def test_compute_runs_where_it_was_asked_for(joe):
-    assert str(joe.placement()) == "cpu"
-    assert "Conv" in joe.placement().observed
+def test_where_its_compute_runs_is_seen(joe):
+    observed, declared = joe.evidence()
+    assert (observed.device, observed.strength, observed.share) == (CPU, Strength.OBSERVED, None)
+    assert "put 158 of 158 compute operators of en_US-joe-medium on CPU" in observed.says
+    assert "129 Conv, 26 MatMul, 3 ConvTranspose" in observed.says
+    assert (declared.device, declared.strength) == (CPU, Strength.DECLARED)
+    assert joe.quick_check() == CPU
+
+
+def test_a_warm_up_speaks_in_three_lengths_faster_than_a_person(joe):
+    (loaded,) = joe._loaded.values()
+    lengths = [len(loaded.say(text)) for text in _WARM_UP]
+    assert lengths == sorted(lengths)
+    assert lengths[2] > 2 * lengths[0]
+    done = joe.warm_up_model()
+    assert done.amount == pytest.approx(sum(lengths) / 22050, rel=0.3)  # noise in the durations
+    assert done.unit == "s of audio"
+    assert done.rate > 1
 
 
 @settings(

@@ -15,17 +15,19 @@ import anyio
 import pytest
 from attrs import evolve
 
-from evakit.abc import LoadContext, Speech, TTSSession
+from evakit.abc import Evidence, LoadContext, Speech, Strength, TTSSession, WarmUp
 from evakit.audio import Audio
-from evakit.devices import Device, Placement
+from evakit.devices import Device
+from evakit.devices.device import CPU
 from evakit.errors import SynthesisError
-from evakit.testing.conformance import TTSConformance
+from evakit.testing.conformance import PlacementConformance, TTSConformance
 from evakit.testing.conformance import backend as every_kind
 from evakit.testing.conformance._promises import touched
 from evakit.transcript import Word
 from evakit_piper import PiperTTS
 
 SYNTHESIZE, OPEN, LOAD = PiperTTS.synthesize, PiperTTS.open, PiperTTS.load_model
+EVIDENCE, CHECK = PiperTTS.evidence, PiperTTS.quick_check
 
 
 @pytest.fixture
@@ -197,13 +199,22 @@ def with_a_thread(self, context):
     threading.Thread(target=time.sleep, args=(5,), daemon=True, name="phonemizer").start()
 
 
+def elsewhere(self):
+    return (
+        Evidence(
+            kind="model",
+            strength=Strength.OBSERVED,
+            device=Device("cuda:0"),
+            says="what was asked for",
+        ),
+    )
+
+
 # For each conformance test: what of the backend is replaced.
 MUTANTS = {
     "test_making_it_touches_no_file_no_socket_and_no_engine": {"__init__": Touching.__init__},
     "test_naming_its_models_touches_no_disk_and_no_network": {"models": Touching.models},
-    "test_it_is_where_it_was_loaded": {
-        "placement": lambda self: Placement(Device("cuda:0"), "what was asked for")
-    },
+    "test_it_is_where_it_was_loaded": {"evidence": elsewhere},
     "test_what_was_never_loaded_can_be_unloaded": {"unload_model": lets_go_once},
     "test_it_is_unloaded_twice_and_loaded_again": {"unload_model": lets_go_once},
     "test_unloading_gives_threads_and_files_back": {"load_model": with_a_thread},
@@ -226,8 +237,71 @@ MUTANTS = {
 }
 
 
-def test_there_is_a_mutant_for_each_promise():
-    assert set(MUTANTS) == {name for name in dir(TTSConformance) if name.startswith("test_")}
+def on_the_cpu(self, context):
+    LOAD(self, evolve(context, device=CPU))
+
+
+def as_refused_before(self, context):
+    if vars(self).get("refused"):
+        raise SynthesisError("The first load failed.", backend=self.name)
+    self.refused = context.device != CPU
+    LOAD(self, context)
+
+
+def only_declared(self):
+    return [piece for piece in EVIDENCE(self) if piece.strength is Strength.DECLARED]
+
+
+def counting(self):
+    self.looks = vars(self).get("looks", 0) + 1
+    return [evolve(piece, says=f"{piece.says}, look {self.looks}") for piece in EVIDENCE(self)]
+
+
+def slow_to_check(self):
+    time.sleep(0.002)
+    return CHECK(self)
+
+
+def remembering(self):
+    self.memory = EVIDENCE(self) or self.memory
+    return self.memory
+
+
+# The same for the promises of placement.
+PLACEMENT_MUTANTS = {
+    "test_a_device_that_is_not_there_is_refused": {"load_model": on_the_cpu},
+    "test_it_loads_after_a_refusal": {"load_model": as_refused_before},
+    "test_a_device_that_is_not_exact_is_refused": {"load_model": on_the_cpu},
+    "test_a_warm_up_is_real_work": {
+        "warm_up_model": lambda self: WarmUp(seconds=0.1, amount=0, unit="s of audio")
+    },
+    "test_its_place_is_observed": {"evidence": only_declared},
+    "test_evidence_is_cheap_and_repeatable": {"evidence": counting},
+    "test_a_quick_check_takes_less_than_a_millisecond": {"quick_check": slow_to_check},
+    "test_an_unloaded_model_is_nowhere": {"evidence": remembering},
+}
+
+
+@pytest.mark.parametrize(
+    ("suite", "mutants"), [(TTSConformance, MUTANTS), (PlacementConformance, PLACEMENT_MUTANTS)]
+)
+def test_there_is_a_mutant_for_each_promise(suite, mutants):
+    assert set(mutants) == {name for name in dir(suite) if name.startswith("test_")}
+
+
+@pytest.mark.parametrize("name", PLACEMENT_MUTANTS)
+async def test_a_broken_promise_of_placement_is_caught(
+    name, tiny, piper, monkeypatch, anyio_backend
+):
+    path = tiny()
+    given = {"backend": PiperTTS(str(path)), "loaded": piper(path), "load_context": LoadContext()}
+    for attribute, replacement in PLACEMENT_MUTANTS[name].items():
+        monkeypatch.setattr(PiperTTS, attribute, replacement)
+    suite = PlacementConformance()
+    wanted = inspect.signature(getattr(suite, name)).parameters
+    with pytest.raises(AssertionError) as caught, anyio.fail_after(20):
+        await getattr(suite, name)(**{key: given[key] for key in wanted})
+    assert str(caught.value).startswith(getattr(suite, name).__doc__)
 
 
 @pytest.fixture

@@ -1,11 +1,11 @@
-"""Whisper and Silero pass the suites that every backend has to pass."""
+"""Whisper and Silero pass the suites that every backend, and every local model, has to pass."""
 
 from __future__ import annotations
 
 import pytest
 
 from evakit.abc import LoadContext
-from evakit.testing.conformance import STTConformance, VADConformance
+from evakit.testing.conformance import PlacementConformance, STTConformance, VADConformance
 from evakit_whisper import SileroVAD, WhisperSTT
 
 
@@ -31,3 +31,15 @@ class TestSilero(VADConformance):
     @pytest.fixture
     def speech(self, clips):
         return clips["en/hello_world"][0]
+
+
+class TestPlacementOfWhisper(PlacementConformance):
+    @pytest.fixture
+    def backend(self, whisper_of_chance):
+        return WhisperSTT(whisper_of_chance)
+
+
+class TestPlacementOfSilero(PlacementConformance):
+    @pytest.fixture
+    def backend(self):
+        return SileroVAD()

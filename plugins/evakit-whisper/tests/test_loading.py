@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 
 from evakit.abc import LoadContext
@@ -32,7 +30,7 @@ def spoil(file, data):
 def test_a_local_folder_is_loaded(folder):
     backend = WhisperSTT(folder)
     backend.load_model(LoadContext())
-    assert backend.placement().device == Device("cpu")
+    assert backend.quick_check() == Device("cpu")
     assert backend.model_name == str(folder)
     backend.unload_model()
 
@@ -89,13 +87,6 @@ def test_a_missing_vocabulary_is_a_model_error(folder):
 def test_a_compute_type_that_the_cpu_lacks_is_a_configuration_error(folder):
     with pytest.raises(ConfigurationError, match="cannot compute with 'float16' on cpu"):
         WhisperSTT(folder, compute_type="float16").load_model(LoadContext())
-
-
-@pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="this machine has a GPU")
-def test_a_gpu_that_is_not_there_is_a_device_error(folder):
-    with pytest.raises(DeviceError, match="cannot run on cuda:0") as caught:
-        WhisperSTT(folder).load_model(LoadContext(device=Device("cuda:0")))
-    assert caught.value.wanted == "cuda:0"
 
 
 def test_a_gpu_by_uuid_is_a_device_error(folder):

@@ -11,10 +11,11 @@ import anyio
 import pytest
 from attrs import evolve
 
-from evakit.abc import LoadContext, STTSession, STTUpdate
-from evakit.devices import Device, Placement
+from evakit.abc import Evidence, LoadContext, Strength, STTSession, STTUpdate, WarmUp
+from evakit.devices import Device
+from evakit.devices.device import CPU
 from evakit.errors import DetectionError, TranscriptionError
-from evakit.testing.conformance import STTConformance, VADConformance
+from evakit.testing.conformance import PlacementConformance, STTConformance, VADConformance
 from evakit.testing.conformance import backend as every_kind
 from evakit.testing.conformance._promises import touched
 from evakit.transcript import Transcript
@@ -177,13 +178,20 @@ def lets_go_once(self):
 
 
 def elsewhere(self):
-    return Placement(Device("cuda:0"), "what was asked for")
+    return (
+        Evidence(
+            kind="model",
+            strength=Strength.OBSERVED,
+            device=Device("cuda:0"),
+            says="what was asked for",
+        ),
+    )
 
 
 COMMON = {
     "test_making_it_touches_no_file_no_socket_and_no_engine": {"__init__": Touching.__init__},
     "test_naming_its_models_touches_no_disk_and_no_network": {"models": Touching.models},
-    "test_it_is_where_it_was_loaded": {"placement": elsewhere},
+    "test_it_is_where_it_was_loaded": {"evidence": elsewhere},
     "test_what_was_never_loaded_can_be_unloaded": {"unload_model": lets_go_once},
     "test_it_is_unloaded_twice_and_loaded_again": {"unload_model": lets_go_once},
 }
@@ -328,11 +336,87 @@ EVERY_MUTANT = [
 ]
 
 
+EVIDENCE = {kind: kind.evidence for kind in (WhisperSTT, SileroVAD)}
+CHECK = {kind: kind.quick_check for kind in EVIDENCE}
+LOADING = {kind: kind.load_model for kind in EVIDENCE}
+
+
+def on_the_cpu(self, context):
+    LOADING[type(self)](self, evolve(context, device=CPU))
+
+
+def as_refused_before(self, context):
+    if vars(self).get("refused"):
+        raise TranscriptionError("The first load failed.", backend=self.name)
+    self.refused = context.device != CPU
+    LOADING[type(self)](self, context)
+
+
+def only_declared(self):
+    seen = EVIDENCE[type(self)](self)
+    return [piece for piece in seen if piece.strength is Strength.DECLARED]
+
+
+def counting(self):
+    self.looks = vars(self).get("looks", 0) + 1
+    seen = EVIDENCE[type(self)](self)
+    return [evolve(piece, says=f"{piece.says}, look {self.looks}") for piece in seen]
+
+
+def slow_to_check(self):
+    time.sleep(0.002)
+    return CHECK[type(self)](self)
+
+
+def remembering(self):
+    self.memory = EVIDENCE[type(self)](self) or self.memory
+    return self.memory
+
+
+# For each promise of placement: what of either backend is replaced.
+PLACEMENT_MUTANTS = {
+    "test_a_device_that_is_not_there_is_refused": {"load_model": on_the_cpu},
+    "test_it_loads_after_a_refusal": {"load_model": as_refused_before},
+    "test_a_device_that_is_not_exact_is_refused": {"load_model": on_the_cpu},
+    "test_a_warm_up_is_real_work": {
+        "warm_up_model": lambda self: WarmUp(seconds=0.1, amount=0, unit="s of audio")
+    },
+    "test_its_place_is_observed": {"evidence": only_declared},
+    "test_evidence_is_cheap_and_repeatable": {"evidence": counting},
+    "test_a_quick_check_takes_less_than_a_millisecond": {"quick_check": slow_to_check},
+    "test_an_unloaded_model_is_nowhere": {"evidence": remembering},
+}
+
+
 @pytest.mark.parametrize(
-    ("suite", "mutants"), [(STTConformance, STT_MUTANTS), (VADConformance, VAD_MUTANTS)]
+    ("suite", "mutants"),
+    [
+        (STTConformance, STT_MUTANTS),
+        (VADConformance, VAD_MUTANTS),
+        (PlacementConformance, PLACEMENT_MUTANTS),
+    ],
 )
 def test_there_is_a_mutant_for_each_promise(suite, mutants):
     assert set(mutants) == {name for name in dir(suite) if name.startswith("test_")}
+
+
+@pytest.mark.parametrize("kind", [WhisperSTT, SileroVAD])
+@pytest.mark.parametrize("name", PLACEMENT_MUTANTS)
+async def test_a_broken_promise_of_placement_is_caught(
+    kind, name, whisper_of_chance, monkeypatch, anyio_backend
+):
+    options = (whisper_of_chance,) if kind is WhisperSTT else ()
+    loaded = kind(*options)
+    await loaded.load(LoadContext())
+    given = {"backend": kind(*options), "loaded": loaded, "load_context": LoadContext()}
+    for attribute, replacement in PLACEMENT_MUTANTS[name].items():
+        monkeypatch.setattr(kind, attribute, replacement)
+    suite = PlacementConformance()
+    wanted = inspect.signature(getattr(suite, name)).parameters
+    with pytest.raises(AssertionError) as caught, anyio.fail_after(20):
+        await getattr(suite, name)(**{key: given[key] for key in wanted})
+    assert str(caught.value).startswith(getattr(suite, name).__doc__)
+    await loaded.unload()
 
 
 @pytest.fixture

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from evakit.abc import LoadContext
-from evakit.devices import Device
+from evakit.abc import LoadContext, Strength
+from evakit.devices import Device, Verdict, judge
+from evakit.devices.device import CPU
 from evakit.errors import AudioFormatError, DetectionError, DeviceError, ModelIntegrityError
 from evakit_whisper import SileroVAD
 from evakit_whisper._silero import SileroStream, load_silero
@@ -76,10 +78,78 @@ async def test_a_frame_of_another_size_is_refused(vad):
         await vad.open().probability(np.zeros(160, np.float32))
 
 
-def test_its_placement_is_read_back(vad):
-    placement = vad.placement()
-    assert placement.device == Device("cpu")
-    assert "get_providers() = ['CPUExecutionProvider']" in placement.observed
+def test_its_operators_are_seen_on_the_cpu(vad):
+    observed, declared = vad.evidence()
+    assert (observed.strength, observed.device) == (Strength.OBSERVED, CPU)
+    assert "7 of 7 compute operators of the Silero VAD on CPUExecutionProvider" in observed.says
+    assert (declared.strength, declared.device) == (Strength.DECLARED, CPU)
+    assert "the providers CPUExecutionProvider" in declared.says
+    assert vad.quick_check() == CPU
+
+
+def test_a_warm_up_judges_a_few_frames(vad):
+    done = vad.warm_up_model()
+    assert (done.amount, done.unit) == (10, "frames")
+    assert done.seconds > 0
+
+
+class Session:
+    """A session as of another ONNX Runtime."""
+
+    def __init__(self, places, providers):
+        self.places = places
+        self.providers = providers
+
+    def get_providers(self):
+        return self.providers
+
+    def get_provider_graph_assignment_info(self):
+        return [
+            SimpleNamespace(
+                ep_name=place, get_nodes=lambda sort=sort: [SimpleNamespace(op_type=sort)]
+            )
+            for place, sort in self.places
+        ]
+
+
+@pytest.fixture
+def elsewhere(vad, monkeypatch):
+    """A function that gives the VAD's network a session with operators at `places`."""
+
+    def replace(*places, providers=("CUDAExecutionProvider", "CPUExecutionProvider")):
+        monkeypatch.setattr(vad._silero, "_session", Session(places, providers))
+        return vad
+
+    return replace
+
+
+def test_a_network_on_a_gpu_would_be_seen(elsewhere):
+    vad = elsewhere(("CUDAExecutionProvider", "Conv"), ("CPUExecutionProvider", "Shape"))
+    observed, declared = vad.evidence()
+    assert (observed.device, observed.share) == (Device("cuda"), None)
+    assert declared.device == Device("cuda")
+    assert judge(CPU, vad.evidence(), required=["model"]).verdict is Verdict.REFUTED
+    assert vad.quick_check() != CPU
+
+
+def test_a_network_that_is_divided_would_be_seen(elsewhere):
+    vad = elsewhere(
+        ("CPUExecutionProvider", "Conv"),
+        ("CPUExecutionProvider", "Conv"),
+        ("DmlExecutionProvider", "LSTM"),
+        providers=["CPUExecutionProvider"],
+    )
+    first, second, _ = vad.evidence()
+    assert (first.device, first.share) == (CPU, pytest.approx(2 / 3))
+    assert (second.device, second.share) == (Device("dml"), pytest.approx(1 / 3))
+    assert judge(CPU, vad.evidence(), required=["model"]).verdict is Verdict.PARTIAL
+
+
+def test_a_declaration_alone_says_nothing_of_where_the_network_is(vad, monkeypatch):
+    older = SimpleNamespace(get_providers=lambda: ["CPUExecutionProvider"])
+    monkeypatch.setattr(vad._silero, "_session", older)
+    assert [piece.strength for piece in vad.evidence()] == [Strength.DECLARED]
+    assert judge(CPU, vad.evidence(), required=["model"]).verdict is Verdict.UNKNOWN
 
 
 def test_a_gpu_is_refused():
@@ -94,6 +164,9 @@ async def test_it_can_be_unloaded_twice_and_then_says_so():
     await vad.unload()
     with pytest.raises(DetectionError, match="is not loaded"):
         vad.open()
+    assert vad.evidence() == ()
+    with pytest.raises(DeviceError, match="is not loaded"):
+        vad.quick_check()
 
 
 def test_a_network_that_is_not_the_known_one_is_refused(tmp_path, monkeypatch):

@@ -1,13 +1,11 @@
-"""Engine: piper and ONNX Runtime, imported, and the one place where a voice's session is built.
+"""Engine: piper, imported, and voices loaded with it.
 
 The only module that imports piper. What may not live here: names of voices, options, evakit's
-contracts.
+contracts, how a session is made (`_sessions.py`), where voices turn out to run (`_placement.py`).
 """
 
 from __future__ import annotations
 
-import os
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -16,36 +14,48 @@ import numpy as np
 import numpy.typing as npt
 
 from evakit.audio import Audio
+from evakit.devices import Device
+from evakit.devices.device import CPU
 from evakit.errors import BackendUnavailableError, EvakitError, ModelError
-from evakit.privacy import import_onnxruntime
 
+from ._placement import Seen, cuda_number, look, where
+from ._sessions import Runtime
 from ._text import clean, has_sound, split
 from ._voices import read_config
 
 __all__ = ["Engine", "LoadedVoice"]
 
-_MAX_THREADS: Final = 4  # a clause is too little work for more
 # Phonemes in one run, about 12 s of sound. The process grows with the longest run and stays so:
 # 310 MB at 200, 420 at 300, 820 at 800, 1.5 GB at 1,600 (joe).
 _PHONEMES: Final = 300
-_WARM_UP: Final = "1 2 3"  # numbers are words in every language that espeak-ng speaks
-# Where the time of a voice goes; the rest is bookkeeping on shapes.
-_COMPUTE: Final = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})
-_CPU: Final = "CPUExecutionProvider"
+# Numbers are words in every language that espeak-ng speaks.
+_FIRST_WORDS: Final = "1 2 3"
+# Half a second of speech, one, and three: what is prepared for one length serves no other.
+_WARM_UP: Final = ("1", "1 2 3", "1 2 3 4 5 6 7 8")
 
 
 class Engine:
-    """The imported modules and what every session is built with."""
+    """The imported modules and what every voice is loaded with."""
 
-    def __init__(self, threads: int | None) -> None:
+    def __init__(
+        self,
+        *,
+        device: Device = CPU,
+        threads: int | None = None,
+        vram_bytes: int | None = None,
+        component: str = "piper",
+    ) -> None:
         """Import the engine.
 
         Raises:
             BackendUnavailableError: piper or ONNX Runtime is not installed or does not start.
+            MissingLibraryError: CUDA's libraries are not all there.
 
         """
         try:
-            ort = import_onnxruntime()
+            self.runtime = Runtime(
+                device=device, threads=threads, vram_bytes=vram_bytes, component=component
+            )
             import piper  # noqa: PLC0415 (the engine loads with the first voice, not before)
             import piper.tashkeel  # noqa: PLC0415
         except (ImportError, OSError) as error:  # OSError: piper asks for the working folder
@@ -55,49 +65,17 @@ class Engine:
                 stage="tts",
             ) from error
         self.piper = piper
-        self._ort = ort
-        self.threads = threads or min(_MAX_THREADS, _cores())
-        native = ort.capi.onnxruntime_pybind11_state
         self.errors: tuple[type[Exception], ...] = (
-            native.EPFail,
-            native.EngineError,
-            native.Fail,
-            native.InvalidArgument,
-            native.InvalidGraph,
-            native.InvalidProtobuf,
-            native.NoModel,
-            native.NoSuchFile,
-            native.NotImplemented,
-            native.RuntimeException,
+            *self.runtime.errors,
             piper.tashkeel.TashkeelError,
-            RuntimeError,  # espeak-ng's bridge
-            ValueError,  # onnxruntime's own checks of what a run is fed with
         )
 
-    def session(self, graph: Path) -> Any:
-        """Build a session on the CPU.
-
-        Raises:
-            Exception: one of `errors`.
-
-        """
-        options = self._ort.SessionOptions()
-        options.intra_op_num_threads = self.threads
-        options.inter_op_num_threads = 1
-        # Measured on two cores that an LLM and an STT want too: threads that spin between
-        # operators make a clause take 1.4 times as long; on idle cores they save 3 %.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-        options.log_severity_level = 4  # fatal: errors are raised, nothing goes to the terminal
-        session = self._ort.InferenceSession(str(graph), options, providers=[_CPU])
-        session.disable_fallback()
-        return session
-
     def load(self, graph: Path, config_path: Path, model: str) -> LoadedVoice:
-        """Load a voice and speak a few words with it, so that the first reply is not the slowest.
+        """Load a voice and have it say a few words, without which it may be no voice at all.
 
         Raises:
             ModelError: a file is missing or wrong, or the voice needs what is not here.
+            PlacementError: it cannot run on the device.
 
         """
         config = read_config(config_path, model)
@@ -124,28 +102,43 @@ class Engine:
             TypeError,
         )
         try:
-            voice = self.piper.PiperVoice(session=self.session(graph), config=settings)
+            voice = self.piper.PiperVoice(session=self.runtime.session(graph), config=settings)
             if settings.espeak_voice == "ar":  # Arabic is written without its vowels
-                voice.tashkeel_diacritizier = self.piper.tashkeel.TashkeelDiacritizer()
-                voice.tashkeel_diacritizier.session = self.session(
-                    self.piper.tashkeel.TASHKEEL_DIR / "model.onnx"
-                )
-            loaded = LoadedVoice(self, voice)
-            Audio(loaded.warm_up(), settings.sample_rate)
+                voice.tashkeel_diacritizier = self._tashkeel()
+            loaded = LoadedVoice(self, voice, graph.stem)
+            Audio(loaded.say(_FIRST_WORDS), settings.sample_rate)
         except failures as error:
+            refused = self.runtime.refused(error)
+            if refused is not None:
+                raise refused from error
             reason = error if isinstance(error, EvakitError) else f"{type(error).__name__}: {error}"
             raise ModelError(
                 f"{graph} cannot speak ({reason}); fetch the voice again.", model=model
             ) from error
         return loaded
 
+    def _tashkeel(self) -> Any:
+        """Return what adds the vowels to Arabic: a small model for text, on the CPU by design.
+
+        Made by itself it would take whatever provider and threads ONNX Runtime prefers.
+        """
+        tashkeel = self.piper.tashkeel
+        made = tashkeel.InferenceSession
+        tashkeel.InferenceSession = lambda graph: self.runtime.session(Path(graph), device=CPU)
+        try:
+            return tashkeel.TashkeelDiacritizer()
+        finally:
+            tashkeel.InferenceSession = made
+
 
 class LoadedVoice:
     """A voice that has spoken its first words; any number of threads may use it."""
 
-    def __init__(self, engine: Engine, voice: Any) -> None:
+    def __init__(self, engine: Engine, voice: Any, name: str) -> None:
         self.engine = engine
         self._voice = voice
+        self._name = name
+        self._cuda = cuda_number(voice.session)
         self._known = frozenset(voice.config.phoneme_id_map)
 
     @property
@@ -160,17 +153,26 @@ class LoadedVoice:
             return {}
         return dict(self._voice.config.speaker_id_map)
 
-    def warm_up(self) -> npt.NDArray[np.float32]:
-        """Return the samples of the first words; the first run is the slowest.
+    def warm_up(self) -> float:
+        """Speak to nobody, in several lengths, and return how many seconds of speech that is.
+
+        Raises:
+            Exception: one of `Engine.errors`.
+
+        """
+        return sum(len(self.say(text)) for text in _WARM_UP) / self.sample_rate
+
+    def say(self, numbers: str) -> npt.NDArray[np.float32]:
+        """Return the samples of the first sentence of `numbers`, in the voice's own style.
 
         Raises:
             ValueError: the voice knows none of the phonemes.
             Exception: one of `Engine.errors`.
 
         """
-        sentences = self.phonemes(_WARM_UP)
+        sentences = self.phonemes(numbers)
         if not sentences and self._voice.config.phoneme_type.value == "espeak":
-            raise ValueError("it has no sounds for the numbers 1 to 3")
+            raise ValueError(f"it has no sounds for the numbers {numbers}")
         # A voice that reads letters need not know digits: it says nothing, which is a run too.
         ids = self._voice.phonemes_to_ids(sentences[0] if sentences else [])
         return self._run(ids, self.engine.piper.SynthesisConfig())
@@ -223,29 +225,10 @@ class LoadedVoice:
         samples = self._voice.phoneme_ids_to_audio(ids, settings)
         return np.asarray(samples, dtype=np.float32).reshape(-1)
 
-    def providers(self) -> dict[str, Counter[str]]:
-        """Return what each execution provider was given: operators and how many of them.
+    def look(self) -> Seen:
+        """Return where the operators of the voice were put."""
+        return look(self._name, self._voice.session)
 
-        Compute operators only where the graph has any. Falls back to the registered providers,
-        with nothing counted, on releases of ONNX Runtime that do not tell (before 1.24).
-        """
-        session = self._voice.session
-        found: dict[str, Counter[str]] = {name: Counter() for name in session.get_providers()}
-        if not hasattr(session, "get_provider_graph_assignment_info"):
-            return found
-        nodes = [
-            (subgraph.ep_name, node.op_type)
-            for subgraph in session.get_provider_graph_assignment_info()
-            for node in subgraph.get_nodes()
-        ]
-        compute = [node for node in nodes if node[1] in _COMPUTE] or nodes
-        for provider, operator in compute:
-            found.setdefault(provider, Counter())[operator] += 1
-        return found
-
-
-def _cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    def where(self) -> Device:
+        """Return where the voice runs now, as its session says."""
+        return where(self._voice.session, self._cuda)

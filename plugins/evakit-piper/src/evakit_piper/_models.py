@@ -11,7 +11,7 @@ from typing import Final
 
 from evakit.models import HubListing, HubSource, Model, ModelFile, WheelSource
 
-__all__ = ["JOE", "MODELS", "hub_model", "voice_files"]
+__all__ = ["JOE", "MODELS", "graph_bytes", "hub_model", "voice_files"]
 
 _REPO: Final = "rhasspy/piper-voices"
 # A commit of 2025; the hashes below are those of its files.
@@ -102,6 +102,14 @@ MODELS: Final = (
     ),
 )
 
+# Parameters of four bytes each, at most, by quality (Piper's docs/TRAINING.md).
+_LARGEST: Final = {
+    "x_low": 4 * 7_000_000,
+    "low": 4 * 20_000_000,
+    "medium": 4 * 20_000_000,
+    "high": 4 * 32_000_000,
+}
+
 
 def hub_model(stem: str, language: str) -> Model:
     """Return the model of any other voice, such as `en_US-lessac-medium`.
@@ -125,3 +133,10 @@ def voice_files(model: Model, folder: Path) -> tuple[Path, Path]:
     if model.listing is not None:
         names = list(model.listing.patterns)
     return folder / names[0], folder / names[1]
+
+
+def graph_bytes(model: Model) -> int | None:
+    """Return how large the graph of a model is: as declared, else at most as its quality says."""
+    if model.files:
+        return model.files[0].size
+    return _LARGEST.get(model.name.rpartition("-")[2])

@@ -6,20 +6,30 @@ What may not live here: sessions and runs (`_engine.py`), what voices there are 
 from __future__ import annotations
 
 import math
+import re
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
 
-from evakit.abc import BlockingTTS, Capabilities, LoadContext, TTSOptions
+from evakit.abc import (
+    BlockingTTS,
+    Capabilities,
+    Evidence,
+    LoadContext,
+    TTSOptions,
+    WarmUp,
+)
 from evakit.audio import Audio
-from evakit.devices import Device, Placement
+from evakit.devices import Device
+from evakit.devices.device import CPU
 from evakit.errors import ConfigurationError, DeviceError, SynthesisError, UnknownVoiceError
 from evakit.models import Model
 from evakit.voices import Voice, VoiceStyle
 
-from ._models import voice_files
+from ._models import graph_bytes, voice_files
 from ._text import has_words
 from ._voices import DEFAULT, VOICES, VoiceName, find_voice, model_of
 
@@ -33,6 +43,11 @@ _VARIATIONS: Final = (0.0, 2.0)  # beyond, the voice is noise
 _VOLUMES: Final = (0.0, 8.0)
 _SHORTEST: Final = 0.02  # seconds; the shortest vowel at the highest rate lasts longer
 _QUIETEST: Final = 1e-3  # -60 dBFS
+_DEVICE: Final = r"cpu|cuda:[0-9]+"
+# Of a GPU's memory: the weights, and as they are rearranged for some convolutions; and what a
+# sentence of 12 s passes from one operator to the next, with the workspaces of cuDNN and cuBLAS.
+_WEIGHTS: Final = 1.5
+_WORK: Final = 192 << 20
 
 
 class PiperTTS(BlockingTTS):
@@ -55,7 +70,9 @@ class PiperTTS(BlockingTTS):
 
     """
 
-    capabilities: ClassVar[Capabilities] = Capabilities(devices={"cpu"})
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        devices={"cpu", "cuda"}, engines={"onnxruntime"}
+    )
     name = "piper"
 
     def __init__(
@@ -100,14 +117,14 @@ class PiperTTS(BlockingTTS):
 
         Raises:
             BackendUnavailableError: piper or ONNX Runtime is not installed.
-            DeviceError: the device is not the CPU.
+            DeviceError: the device is none that ONNX Runtime can be asked for, or cannot be had.
             UnknownVoiceError, ModelError: the default voice's own file is missing or wrong.
 
         """
-        if context.device != Device("cpu"):
+        if not re.fullmatch(_DEVICE, context.device.name):
             raise DeviceError(
-                f"{self.name} runs on the CPU and cannot be loaded on {context.device}; "
-                "ask for device 'cpu' or 'auto'.",
+                f"{self.name} runs on 'cpu' or a GPU by number such as 'cuda:0', "
+                f"not on {context.device.name!r}.",
                 component=self.name,
                 wanted=context.device.name,
             )
@@ -116,7 +133,12 @@ class PiperTTS(BlockingTTS):
         # Here, so that discovering the plugin stays within its 5 ms.
         from ._engine import Engine  # noqa: PLC0415
 
-        self._engine = Engine(context.threads)
+        self._engine = Engine(
+            device=context.device,
+            threads=context.threads,
+            vram_bytes=context.vram_bytes,
+            component=self.name,
+        )
         if model_of(self._default) is None:  # a file of one's own, which nobody has to fetch
             self.load_voice(self._default, {})
 
@@ -131,6 +153,7 @@ class PiperTTS(BlockingTTS):
         Raises:
             ModelError: its files are missing or wrong.
             UnknownVoiceError: it has no such speaker.
+            PlacementError: it cannot run on the device that the backend was loaded for.
             SynthesisError: the backend is not loaded.
 
         """
@@ -200,20 +223,63 @@ class PiperTTS(BlockingTTS):
                 backend=self.name,
             )
 
-    def placement(self) -> Placement:
-        """Say where the voices run, as ONNX Runtime assigned their operators after loading."""
-        if not self._loaded:
-            return super().placement()
-        devices: list[Device] = []
-        seen: list[str] = []
-        for key, loaded in tuple(self._loaded.items()):  # another thread may add one
-            for provider, operators in loaded.providers().items():
-                kind = provider.removesuffix("ExecutionProvider").lower()
-                devices.append(Device("cuda:0" if kind == "cuda" else kind))
-                what = ", ".join(f"{n} {name}" for name, n in operators.most_common(3))
-                seen.append(f"{provider} of {key}: {what or 'registered'}")
-        elsewhere = [device for device in devices if device != Device("cpu")]
-        return Placement([*elsewhere, *devices][0], f"onnxruntime: {'; '.join(seen)}")
+    def vram_estimate(self, context: LoadContext) -> int | None:
+        """Say what the default voice takes, from the size of its graph."""
+        del context
+        path = VoiceName.parse(self.model_name or DEFAULT).path
+        model = None if self._default is None else model_of(self._default)
+        size = None if model is None else graph_bytes(model)
+        if path is not None and path.is_file():
+            size = path.stat().st_size
+        return None if size is None else round(size * _WEIGHTS) + _WORK
+
+    def warm_up_model(self) -> WarmUp | None:
+        """Have each loaded voice speak to nobody, in several lengths.
+
+        Raises:
+            PlacementError: a voice does not run on the device that it was loaded for.
+            SynthesisError: the engine failed.
+
+        """
+        voices = tuple(self._loaded.values())
+        if not voices:
+            return None
+        begun = time.perf_counter()
+        try:
+            spoken = sum(voice.warm_up() for voice in voices)
+        except voices[0].engine.errors as error:
+            refused = voices[0].engine.runtime.refused(error)
+            if refused is not None:
+                raise refused from error
+            raise SynthesisError(
+                f"{self.name} could not speak its first words ({type(error).__name__}: {error}); "
+                "fetch the voice again or choose another.",
+                backend=self.name,
+            ) from error
+        return WarmUp(seconds=time.perf_counter() - begun, amount=spoken, unit="s of audio")
+
+    def evidence(self) -> tuple[Evidence, ...]:
+        """Say where ONNX Runtime put the operators of all loaded voices."""
+        from ._placement import evidence_of  # noqa: PLC0415 (for the 5 ms of discovery, too)
+
+        voices = tuple(self._loaded.values())  # another thread may add one
+        return evidence_of(voice.look() for voice in voices)
+
+    def quick_check(self) -> Device:
+        """Say where the voices are: of several, the one that is not where it was loaded for.
+
+        Raises:
+            DeviceError: nothing is loaded.
+
+        """
+        if self._engine is None:
+            raise DeviceError(
+                f"{self.name} is not loaded, so it is nowhere; load it before it is looked for.",
+                component=self.name,
+            )
+        places = [voice.where() for voice in tuple(self._loaded.values())]
+        astray = [place for place in places if place != self._engine.runtime.device]
+        return next(iter([*astray, *places]), CPU)
 
     def _combine(self, style: VoiceStyle) -> VoiceStyle:
         own = self._style

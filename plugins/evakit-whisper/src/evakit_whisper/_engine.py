@@ -18,7 +18,10 @@ import numpy.typing as npt
 from faster_whisper import WhisperModel, transcribe
 from faster_whisper.audio import pad_or_trim
 
-from evakit.abc import logger
+from evakit.abc import Evidence, logger
+from evakit.devices import Device
+
+from ._placement import declared, evidence_of, observed
 
 __all__ = ["ENGINE_ERRORS", "Engine"]
 
@@ -33,6 +36,9 @@ class _Chatter(logging.LoggerAdapter[logging.Logger]):
         del level
         super().log(logging.DEBUG, msg, *args, **kwargs)
 
+
+_TOKENS: Final = 8  # written in a warm-up: enough for each part of the decoder to be prepared
+_FRAMES: Final = 100  # of features in a second of sound
 
 _CHATTER: Final = _Chatter(logger("evakit.whisper"))
 
@@ -65,12 +71,7 @@ class Engine(WhisperModel):  # type: ignore[misc] # faster-whisper has no types
             num_workers=1,
             local_files_only=True,
         )
-        # Real work, for the placement and because CTranslate2 loads cuBLAS only here. One second
-        # instead of thirty costs a thirtieth.
-        features = self.feature_extractor(np.zeros(16_000, np.float32))
-        output = super().encode(features[:, :100])
-        self.device: str = f"{output.device}:{output.device_index}"
-        """Where the output of that run was found."""
+        self._seen: Device | None = None
         tokens = self.hf_tokenizer
         self.languages: frozenset[str] = frozenset(
             code
@@ -94,12 +95,48 @@ class Engine(WhisperModel):  # type: ignore[misc] # faster-whisper has no types
         if ready is not None:
             self._encoded.window = None
             return ready
-        return super().encode(features)
+        return self._encode(features)
+
+    def _encode(self, features: npt.NDArray[np.float32]) -> Any:
+        """Run the encoder, and note where its output is: the proof of where the model is."""
+        output = super().encode(features)
+        self._seen = observed(output)
+        return output
+
+    def warm_up(self, seconds: int) -> None:
+        """Hear `seconds` of a made sound, at most 30, and write a few tokens about it.
+
+        CTranslate2 loads cuBLAS, and finds out whether it can compute, only here.
+
+        Raises:
+            Exception: one of `ENGINE_ERRORS`.
+
+        """
+        at = np.arange(16_000 * seconds, dtype=np.float32) / 16_000
+        sound = 0.1 * np.sin(2 * np.pi * 220 * at) * np.sin(2 * np.pi * 3 * at)
+        features = self.feature_extractor(sound.astype(np.float32))[:, : _FRAMES * seconds]
+        output = self._encode(features)
+        names = ("<|startoftranscript|>", "<|en|>", "<|transcribe|>", "<|notimestamps|>")
+        known = (self.hf_tokenizer.token_to_id(name) for name in names)
+        prompt = [token for token in known if token is not None]
+        self.model.generate(output, [prompt], beam_size=1, max_length=len(prompt) + _TOKENS)
+
+    def evidence(self) -> tuple[Evidence, ...]:
+        """Return where the last run of the encoder was, and where the model says that it is."""
+        return evidence_of(self._seen, self.model)
+
+    def where(self) -> Device | None:
+        """Return where the model says that it is; None when it was taken out of there."""
+        return declared(self.model) if self.model.model_is_loaded else None
+
+    def close(self) -> None:
+        """Have CTranslate2 let go of the weights, as far as nobody is using them."""
+        self.model.unload_model()
 
     def first_window(self, samples: npt.NDArray[np.float32]) -> Any:
         """Encode the first 30 s of `samples`, shape (n_samples,), just as `segments` would."""
         features = self.feature_extractor(samples)[:, :-1]
-        return super().encode(pad_or_trim(features[:, : self.feature_extractor.nb_max_frames]))
+        return self._encode(pad_or_trim(features[:, : self.feature_extractor.nb_max_frames]))
 
     def language_probabilities(self, window: Any) -> dict[str, float]:
         """Return how likely each language is in an encoded window."""

@@ -11,13 +11,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from evakit.abc import LoadContext
-from evakit.errors import BackendUnavailableError, ConfigurationError, DeviceError, ModelError
+from evakit.devices import Device
+from evakit.errors import (
+    BackendUnavailableError,
+    ConfigurationError,
+    DeviceError,
+    MissingLibraryError,
+    ModelError,
+)
 from evakit.privacy import silence_hub_client
 
 if TYPE_CHECKING:
     from ._engine import Engine
 
-__all__ = ["COMPUTE_TYPES", "load_engine"]
+__all__ = ["COMPUTE_TYPES", "compute_type_for", "load_engine", "missing_library"]
 
 # CTranslate2 4.8, docs/quantization.md, without `default` and `auto`, which choose silently.
 COMPUTE_TYPES: Final = (
@@ -49,12 +56,13 @@ def load_engine(
     Raises:
         BackendUnavailableError: faster-whisper cannot be imported.
         ConfigurationError: the device cannot compute with this `compute_type`.
-        DeviceError: CTranslate2 cannot use the device.
+        DeviceError: CTranslate2 cannot use the device; its class says why.
         ModelError: files are missing or are not a model.
 
     """
     kind, _, index = context.device.name.partition(":")
-    if kind not in _DEFAULT_COMPUTE_TYPE or not (index or "0").isdecimal():
+    is_exact = context.device.name == "cpu" or (kind == "cuda" and index.isdecimal())
+    if not is_exact:
         raise DeviceError(
             f"{backend} runs on 'cpu' or a GPU by number such as 'cuda:0', "
             f"not on {context.device.name!r}.",
@@ -63,6 +71,7 @@ def load_engine(
         )
     folder = _checked(folder, model)
     silence_hub_client()
+    lacking = missing_library(backend) if context.device.is_gpu else None
     try:
         from ._engine import Engine  # noqa: PLC0415 (it imports faster-whisper)
     except (ImportError, OSError) as error:
@@ -71,9 +80,9 @@ def load_engine(
             "install it with: pip install 'faster-whisper>=1.2.1'",
             backend=backend,
         ) from error
-    compute_type = compute_type or _DEFAULT_COMPUTE_TYPE[kind]
+    compute_type = compute_type_for(context.device, compute_type)
     try:
-        return Engine(
+        engine = Engine(
             folder,
             device=kind,
             index=int(index or 0),
@@ -85,11 +94,37 @@ def load_engine(
         raise _explained(
             error,
             folder=folder,
-            device=context.device.name,
+            device=context.device,
             compute_type=compute_type,
             model=model,
             backend=backend,
         ) from error
+    if lacking is not None:
+        raise lacking
+    return engine
+
+
+def compute_type_for(device: Device, asked: str | None) -> str:
+    """Return how numbers are held on a device: as asked, else by default."""
+    return asked or _DEFAULT_COMPUTE_TYPE["cuda" if device.is_gpu else "cpu"]
+
+
+def missing_library(backend: str) -> MissingLibraryError | None:
+    """Load cuBLAS, which CTranslate2 looks for by name alone, and only in its first run.
+
+    Returns what is missing and does not raise it: CTranslate2 may have more to say, for without a
+    driver, or in a build without CUDA, no library helps.
+    """
+    # Here, because discovery imports this module.
+    from evakit.devices.libraries import preload  # noqa: PLC0415
+    from evakit.devices.library_names import CUBLAS_12  # noqa: PLC0415
+    from evakit.devices.packages import look_at_packages  # noqa: PLC0415
+
+    try:
+        preload(look_at_packages(), CUBLAS_12, component=backend)
+    except MissingLibraryError as error:
+        return error
+    return None
 
 
 def _checked(folder: Path | None, model: str) -> Path:
@@ -119,21 +154,20 @@ def _available_cores() -> int:
 
 
 def _explained(
-    error: Exception, *, folder: Path, device: str, compute_type: str, model: str, backend: str
+    error: Exception, *, folder: Path, device: Device, compute_type: str, model: str, backend: str
 ) -> Exception:
     """Return our own error for what CTranslate2 4.8 and tokenizers say when they cannot load."""
+    from ._refusals import refusal  # noqa: PLC0415 (discovery imports this module)
+
     text = str(error)
     if "compute type" in text:
         return ConfigurationError(
             f"{backend} cannot compute with {compute_type!r} on {device} ({text}); "
             "choose compute_type='int8' or 'float32'."
         )
-    if "CUDA" in text or "libcu" in text or "device index" in text:
-        return DeviceError(
-            f"{backend} cannot run on {device}: {text}",
-            component=backend,
-            wanted=device,
-        )
+    refused = refusal(error, component=backend, device=device)
+    if refused is not None:
+        return refused
     reason = text.partition("\n")[0] or type(error).__name__
     return ModelError(
         f"{folder} holds no Whisper model that can be loaded ({reason}); "

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from evakit.devices import Device, Evidence, Strength
+from evakit.devices.device import CPU
+from evakit.devices.evidence import MODEL
 from evakit.errors import BackendUnavailableError, DetectionError, ModelIntegrityError
 from evakit.privacy import import_onnxruntime
 
@@ -25,6 +29,7 @@ _STATE: Final = (1, 1, 128)  # the shape of both halves of the LSTM's state
 _FILE: Final = "assets/silero_vad_v6.onnx"
 # The file of faster-whisper 1.2.1.
 _SHA256: Final = "4cbf549b8326f60f80f2536d9eefeb450a9abe83365a098031c89719f1be17d2"
+_COMPUTE: Final = frozenset({"Conv", "LSTM"})  # where the network's time goes
 # What ONNX Runtime raises derives from Exception alone, so each kind is named (1.32).
 _ERRORS: Final = (
     "EPFail",
@@ -101,6 +106,7 @@ class Silero:
         options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         options.log_severity_level = 4  # fatal: what goes wrong is raised, not printed
         try:
             self._session: Any = onnxruntime.InferenceSession(
@@ -114,10 +120,44 @@ class Silero:
             ) from error
         self._session.disable_fallback()
 
-    @property
-    def providers(self) -> tuple[str, ...]:
-        """The execution providers of the session, as ONNX Runtime lists them."""
-        return tuple(self._session.get_providers())
+    def where(self) -> Device:
+        """Return the device of the provider that the session prefers."""
+        return _device_of(self._session.get_providers()[0])
+
+    def evidence(self) -> tuple[Evidence, ...]:
+        """Return where ONNX Runtime put the network's compute operators, most of them first; then
+        what the session declares, and before ONNX Runtime 1.24 that alone.
+        """
+        providers = self._session.get_providers()
+        seen = [
+            Evidence(
+                kind=MODEL,
+                strength=Strength.DECLARED,
+                device=self.where(),
+                says=f"the session of the Silero VAD has the providers {', '.join(providers)}",
+            )
+        ]
+        if not hasattr(self._session, "get_provider_graph_assignment_info"):
+            return tuple(seen)
+        places = Counter(
+            subgraph.ep_name
+            for subgraph in self._session.get_provider_graph_assignment_info()
+            for node in subgraph.get_nodes()
+            if node.op_type in _COMPUTE
+        )
+        total = places.total()
+        observed = [
+            Evidence(
+                kind=MODEL,
+                strength=Strength.OBSERVED,
+                device=_device_of(provider),
+                says=f"ONNX Runtime put {number} of {total} compute operators of the Silero VAD "
+                f"on {provider}",
+                share=None if len(places) == 1 else number / total,
+            )
+            for provider, number in places.most_common()
+        ]
+        return (*observed, *seen)
 
     def run(
         self,
@@ -141,6 +181,11 @@ class Silero:
                 backend=self._backend,
             ) from error
         return probabilities, h, c
+
+
+def _device_of(provider: str) -> Device:
+    kind = provider.removesuffix("ExecutionProvider").lower()
+    return CPU if kind == "cpu" else Device(kind)
 
 
 class SileroStream:

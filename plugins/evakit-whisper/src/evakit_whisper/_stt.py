@@ -6,30 +6,37 @@ What may not live here: what names mean (`_models.py`, `_languages.py`), where t
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from attrs import evolve
 
 from evakit.abc import (
     BlockingSTT,
     Capabilities,
+    Evidence,
     LoadContext,
     STTOptions,
     STTSession,
+    WarmUp,
     check_cancelled,
 )
 from evakit.audio import Audio
-from evakit.devices import Device, Placement
-from evakit.errors import ConfigurationError, TranscriptionError
+from evakit.devices import Device
+from evakit.devices.device import CPU
+from evakit.errors import ConfigurationError, DeviceError, TranscriptionError
 from evakit.models import Model
 from evakit.transcript import Segment, Transcript, Word
 
 from ._languages import code_of, tag_of, writes_spaces
-from ._loading import COMPUTE_TYPES, load_engine
+from ._loading import COMPUTE_TYPES, compute_type_for, load_engine
 from ._models import choose
+from ._placement import vram_bytes
 from ._silero import Silero, load_silero
 from ._speech import speech_parts
 
@@ -46,6 +53,11 @@ _MOST_BEAMS: Final = 20
 _REPEATS: Final = 2.4
 _FASTEST: Final = 30.0  # characters a second
 _NO_REPEAT: Final = 3  # words in a row that such a window may not say twice, the second time
+
+
+# Heard in a warm-up. Every utterance is a window of 30 s to the encoder, so that is what a GPU
+# has to be prepared for; a CPU needs no preparing, and a thirtieth of the work shows where it is.
+_WARM_UP: Final = {"cpu": 1, "cuda": 30}  # seconds
 
 
 class _Language(NamedTuple):
@@ -73,7 +85,8 @@ class WhisperSTT(BlockingSTT):
 
     """
 
-    capabilities = Capabilities(devices={"cpu", "cuda"})
+    capabilities = Capabilities(devices={"cpu", "cuda"}, engines={"ctranslate2"})
+    probe: ClassVar[str | None] = "evakit_whisper._probe:try_device"
     name = "whisper"
     sample_rate = _RATE
 
@@ -106,6 +119,7 @@ class WhisperSTT(BlockingSTT):
         self._speech_threshold = speech_threshold
         self._engine: Engine | None = None
         self._silero: Silero | None = None
+        self._device = CPU
 
     def models(self) -> tuple[Model, ...]:
         """Name the model to fetch; none where a folder was given."""
@@ -117,12 +131,12 @@ class WhisperSTT(BlockingSTT):
         Raises:
             BackendUnavailableError: faster-whisper or ONNX Runtime is not installed.
             ConfigurationError: the device cannot compute with this `compute_type`.
-            DeviceError: CTranslate2 cannot use the device.
+            DeviceError: CTranslate2 cannot use the device; its class says why.
             ModelError: files are missing or are not a model.
 
         """
         model = self._choice.model
-        folder = context.models.get(model.name) if model else self._choice.folder
+        folder = self._folder(context)
         self._silero = load_silero(self.name)
         self._engine = load_engine(
             folder,
@@ -131,26 +145,71 @@ class WhisperSTT(BlockingSTT):
             model=model.name if model else self._choice.name,
             backend=self.name,
         )
+        self._device = context.device
 
     def unload_model(self) -> None:
         """Give the model and the VAD back."""
+        if self._engine is not None:
+            self._engine.close()
         self._engine = None
         self._silero = None
 
-    def placement(self) -> Placement:
-        """Say where the output of a real encoder run was found.
+    def _folder(self, context: LoadContext) -> Path | None:
+        model = self._choice.model
+        return context.models.get(model.name) if model else self._choice.folder
+
+    def vram_estimate(self, context: LoadContext) -> int | None:
+        """Say what the model takes, from the size of its file and how numbers are held."""
+        folder = self._folder(context)
+        weights = None if folder is None else folder / "model.bin"
+        if weights is None or not weights.is_file():
+            return None
+        compute_type = compute_type_for(context.device, self._compute_type)
+        return vram_bytes(weights.stat().st_size, compute_type)
+
+    def warm_up_model(self) -> WarmUp:
+        """Hear a made sound and write a few tokens about it.
 
         Raises:
-            TranscriptionError: the backend is not loaded.
+            PlacementError: the model does not run on the device that it was loaded for.
+            TranscriptionError: the engine failed, or the backend is not loaded.
 
         """
+        from ._engine import ENGINE_ERRORS  # noqa: PLC0415 (it imports faster-whisper)
+        from ._refusals import refusal  # noqa: PLC0415 (for the 5 ms of discovery)
+
         engine, _ = self._loaded()
-        kind, _, index = engine.device.partition(":")
-        return Placement(
-            Device("cpu" if kind == "cpu" else f"{kind}:{index}"),
-            f"the output of an encoder run is on {engine.device} (CTranslate2 StorageView), "
-            f"computed as {engine.model.compute_type}",
-        )
+        heard = _WARM_UP["cuda" if self._device.is_gpu else "cpu"]
+        begun = time.perf_counter()
+        try:
+            engine.warm_up(heard)
+        except ENGINE_ERRORS as error:
+            refused = refusal(error, component=self.name, device=self._device)
+            raise refused or self._failed(error) from error
+        return WarmUp(seconds=time.perf_counter() - begun, amount=heard, unit="s of audio")
+
+    def evidence(self) -> tuple[Evidence, ...]:
+        """Say where the output of the encoder's last run was found, and where the VAD runs."""
+        if self._engine is None or self._silero is None:
+            return ()
+        # The VAD in front of it is on the CPU by design, and is no part of the model.
+        vad = evolve(self._silero.evidence()[0], share=0.0)
+        return (*self._engine.evidence(), vad)
+
+    def quick_check(self) -> Device:
+        """Say where the model is now.
+
+        Raises:
+            DeviceError: it is not loaded, or CTranslate2 has taken it out of there.
+
+        """
+        place = None if self._engine is None else self._engine.where()
+        if place is None:
+            raise DeviceError(
+                f"{self.name} is not loaded, so it is nowhere; load it before it is looked for.",
+                component=self.name,
+            )
+        return place
 
     def open(self, options: STTOptions) -> STTSession:
         """Start an utterance that is transcribed when it is finished.

@@ -5,16 +5,21 @@ What may not live here: the network (`_silero.py`) and thresholds.
 
 from __future__ import annotations
 
+import time
+from typing import Final
+
 import numpy as np
 import numpy.typing as npt
 
-from evakit.abc import BlockingVAD, BlockingVADSession, LoadContext
-from evakit.devices import Device, Placement
+from evakit.abc import BlockingVAD, BlockingVADSession, Evidence, LoadContext, WarmUp
+from evakit.devices import Device
 from evakit.errors import DetectionError, DeviceError
 
 from ._silero import FRAME, Silero, SileroStream, load_silero
 
 __all__ = ["SileroVAD"]
+
+_WARM_UP: Final = 10  # frames
 
 
 class SileroVAD(BlockingVAD):
@@ -60,23 +65,36 @@ class SileroVAD(BlockingVAD):
         """
         return _Stream(SileroStream(self._loaded()))
 
-    def placement(self) -> Placement:
-        """Say which execution providers the session has; it is the CPU's alone by design.
+    def warm_up_model(self) -> WarmUp:
+        """Judge a few frames.
 
         Raises:
-            DetectionError: the backend is not loaded.
-            DeviceError: ONNX Runtime lists another provider.
+            DetectionError: ONNX Runtime failed, or the backend is not loaded.
 
         """
-        providers = self._loaded().providers
-        observed = f"ONNX Runtime session.get_providers() = {list(providers)}"
-        if providers != ("CPUExecutionProvider",):
+        stream = self.start()
+        begun = time.perf_counter()
+        for _ in range(_WARM_UP):
+            stream.probability(np.zeros(self.frame_size, np.float32))
+        return WarmUp(seconds=time.perf_counter() - begun, amount=_WARM_UP, unit="frames")
+
+    def evidence(self) -> tuple[Evidence, ...]:
+        """Say where ONNX Runtime put the network's operators: on the CPU, by design."""
+        return () if self._silero is None else self._silero.evidence()
+
+    def quick_check(self) -> Device:
+        """Say where the session is.
+
+        Raises:
+            DeviceError: it is not loaded.
+
+        """
+        if self._silero is None:
             raise DeviceError(
-                f"{self.name} is not on the CPU alone ({observed}); please report this.",
+                f"{self.name} is not loaded, so it is nowhere; load it before it is looked for.",
                 component=self.name,
-                wanted="cpu",
             )
-        return Placement(Device("cpu"), f"{observed}; the CPU by design")
+        return self._silero.where()
 
     def _loaded(self) -> Silero:
         if self._silero is None:
