@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from importlib import import_module
 from types import ModuleType
 from typing import Final
@@ -32,7 +33,11 @@ def import_onnxruntime() -> ModuleType:
 
     """
     os.environ[_ONNXRUNTIME_SWITCH] = "1"
-    module = import_module("onnxruntime")
+    with warnings.catch_warnings():
+        # A build for GPUs warns where CUDA's libraries are not loaded yet; whoever wants the GPU
+        # is told by what becomes of it.
+        warnings.filterwarnings("ignore", module=r"onnxruntime\b")
+        module = import_module("onnxruntime")
     # Also where the variable was in time: it costs microseconds, and older releases for Windows
     # know only this one.
     module.disable_telemetry_events()

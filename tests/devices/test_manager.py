@@ -172,6 +172,22 @@ async def test_without_a_gpu_nothing_is_loaded_where_one_is_required():
     assert caught.value.fixes
 
 
+async def test_a_forked_child_of_a_process_with_cuda_uses_no_gpu(manager, machine):
+    machine.is_forked = True
+    with pytest.raises(NoGpuError, match=r"was forked from one that uses the GPU.*'spawn'"):
+        await place(manager, SimulatedModel(machine=machine))
+    lease = await place(manager, SimulatedModel(machine=machine), "auto")
+    assert lease.degraded.startswith("this process was forked")
+
+
+async def test_a_limit_of_memory_is_admitted_and_is_no_measure_of_the_model(manager, machine):
+    model = SimulatedModel(machine=machine)
+    request = evolve(asked(), vram_bytes=8 * GIB)
+    lease = await manager.place(model, request, model.load, estimate=lambda _device: model.size)
+    assert lease.proof.verdict is Verdict.PROVEN
+    assert lease.reserved > 8 * GIB
+
+
 # --- degraded, the CPU, by design, remote
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from evakit.devices import Device, DeviceManager, bind
 from evakit.devices.probing import try_in_a_child
-from evakit.errors import MissingLibraryError, PlacementError
+from evakit.errors import DriverError, MissingLibraryError, PlacementError
 from evakit.testing import SimulatedMachine, SimulatedModel, rtx_4090
 
 CUDA = Device("cuda:0")
@@ -23,6 +23,10 @@ def works(device):
 
 def raises(device):
     raise RuntimeError("CUDA failed with error no kernel image")
+
+def refuses(device):
+    from evakit.errors import DriverError
+    raise DriverError("It cannot; update the driver.", why="the driver is too old")
 
 def aborts(device):
     os.write(2, b"Could not load library libcudnn_ops.so.9\\n")
@@ -75,12 +79,18 @@ def test_what_is_raised_there_is_told(function, why):
     assert why in caught.value.why
 
 
+def test_what_is_an_error_of_ours_there_is_the_same_here():
+    with pytest.raises(DriverError) as caught:
+        try_it("refuses")
+    assert caught.value.why == "the driver is too old"
+
+
 def test_an_engine_that_aborts_takes_only_that_process_with_it():
     with pytest.raises(MissingLibraryError, match="libcudnn_ops") as caught:
         try_it("aborts")
     if hasattr(signal, "SIGKILL"):  # elsewhere an abort is a status
         assert "SIGABRT" in str(caught.value)
-    assert "evakit doctor --deep" in str(caught.value)
+    assert "evakit doctor" in str(caught.value)
 
 
 def test_an_engine_that_leaves_is_told_with_its_last_words():

@@ -11,11 +11,8 @@ import pytest
 
 from evakit.abc import LLMRequest, LoadContext
 from evakit.chat import Message
-from evakit.devices import Device, verify_placement
-from evakit.errors import ConfigurationError, DeviceError, ModelError
+from evakit.errors import ConfigurationError, ModelError
 from evakit_llamacpp import LlamaCppLLM
-from evakit_llamacpp._models import SMOLLM2
-from evakit_llamacpp._placement import read_placement
 
 TALK = """
 import sys
@@ -115,35 +112,6 @@ def test_loading_and_unloading_leaves_no_thread_and_no_open_file(load):
     assert counts[0] == counts[1] == counts[2]
 
 
-def test_the_model_is_found_on_the_cpu(llm):
-    placement = llm.placement()
-    assert verify_placement("llamacpp", Device("cpu"), placement)
-    assert "the devices of this xllamacpp are: CPU" in placement.observed
-
-
-def test_another_device_than_the_cpu_is_refused(folder):
-    with pytest.raises(DeviceError, match="asked for on cuda:0"):
-        LlamaCppLLM().load_model(
-            LoadContext(device=Device("cuda:0"), models={SMOLLM2.name: folder})
-        )
-
-
 def test_more_context_than_the_model_was_trained_for_is_refused(load):
     with pytest.raises(ConfigurationError, match="trained for 8192"):
         load(context_tokens=9000, parallel=1)
-
-
-def device(name, kind, free):
-    return {"name": name, "type": f"GGML_BACKEND_DEVICE_TYPE_{kind}", "memory_free": free}
-
-
-@pytest.mark.parametrize(
-    ("taken", "where"), [(0, "cpu"), (20, "cpu"), (25, "cuda0"), (100, "cuda0")]
-)
-def test_memory_taken_on_a_gpu_shows_that_the_model_is_there(taken, where):
-    cpu, blas = device("CPU", "CPU", 500), device("BLAS", "ACCEL", 0)
-    before = [cpu, blas, device("CUDA0", "GPU", 1000)]
-    after = [cpu, blas, device("CUDA0", "GPU", 1000 - taken)]
-    placement = read_placement(before, after, 100)
-    assert placement.device == Device(where)
-    assert "CUDA0" in placement.observed

@@ -9,8 +9,9 @@ import time
 import pytest
 from attrs import evolve
 
-from evakit.abc import Finish, LLMStream, LoadContext, Usage
-from evakit.devices import Device, Placement
+from evakit.abc import Evidence, Finish, LLMStream, LoadContext, Strength, Usage
+from evakit.devices import Device
+from evakit.devices.evidence import MODEL
 from evakit.errors import ContextTooLongError, GenerationError
 from evakit.testing.conformance import LLMConformance
 from evakit.testing.conformance import backend as every_kind
@@ -159,6 +160,17 @@ def unloads_what_is_there(self):
     self._engine = None
 
 
+def on_a_gpu(self):
+    return (
+        Evidence(
+            kind=MODEL,
+            strength=Strength.OBSERVED,
+            device=Device("cuda:0"),
+            says="llama.cpp allocated on cuda:0: 92.1 MiB (model)",
+        ),
+    )
+
+
 def forgets_the_engine(self):
     if self._engine is not None:
         kept.append(self._engine)
@@ -183,9 +195,7 @@ class Touching:
 MUTANTS = {
     "test_making_it_touches_no_file_no_socket_and_no_engine": {"__init__": Touching.__init__},
     "test_naming_its_models_touches_no_disk_and_no_network": {"models": Touching.models},
-    "test_it_is_where_it_was_loaded": {
-        "placement": lambda self: Placement(Device("cuda:0"), "n_gpu_layers = 99")
-    },
+    "test_it_is_where_it_was_loaded": {"evidence": on_a_gpu},
     "test_what_was_never_loaded_can_be_unloaded": {"unload_model": unloads_what_is_there},
     "test_it_is_unloaded_twice_and_loaded_again": {"unload_model": unloads_what_is_there},
     "test_unloading_gives_threads_and_files_back": {"unload_model": forgets_the_engine},

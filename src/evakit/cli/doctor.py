@@ -8,18 +8,23 @@ from __future__ import annotations
 import sys
 from typing import Final
 
+import anyio
 import click
+from attrs import evolve
 from rich.text import Text
 
 from ..devices import Finding, Remedy, Severity, is_device
 from ..devices.checks import NAMES
-from ..devices.doctor import Diagnosis, examine
+from ..devices.doctor import Diagnosis, Trial, examine
 from ..devices.instruments import Instruments
 from ..devices.inventory import Gpu
 from ..devices.site_packages import find_package, look_at_sites
 from ..errors import EvakitError
+from ..plugins import discover
+from ..registry import Registry
 from ..settings import resolve
-from .console import json_option, out, print_json, print_table
+from .console import fetch_bars, json_option, out, print_json, print_table
+from .deep import try_backends
 
 __all__ = ["doctor"]
 
@@ -44,11 +49,16 @@ def _a_gpu(_context: click.Context, _parameter: click.Parameter, value: str | No
     callback=_a_gpu,
     help="The GPU that must be usable: cuda, cuda:1 or a UUID; without it, as the settings say.",
 )
+@click.option(
+    "--deep",
+    is_flag=True,
+    help="Load each backend with its smallest model too, and prove where it runs.",
+)
 @json_option
-def doctor(require: str | None, as_json: bool) -> None:
+def doctor(require: str | None, deep: bool, as_json: bool) -> None:
     """Say what keeps models from the GPU, and the commands that cure it.
 
-    Nothing is loaded. The exit status is 0 when all is well, 1 when something was found, and 2
+    Nothing is loaded, unless it is to be --deep. The exit status is 0 when all is well, 1 when something was found, and 2
     when something could not be told.
     """
     extra = _names()
@@ -57,12 +67,31 @@ def doctor(require: str | None, as_json: bool) -> None:
     except EvakitError as error:
         device = None
         extra.append(_bad_settings(error))
-    diagnosis = examine(Instruments().machine(), require=require, device=device, extra=extra)
+    registry = discover()
+    diagnosis = examine(
+        Instruments().machine(),
+        require=require,
+        device=device,
+        engines=_engines(registry),
+        extra=extra,
+    )
+    if deep:
+        with fetch_bars() as progress:
+            trials, findings = anyio.run(try_backends, registry, require or device, progress)
+        diagnosis = evolve(diagnosis, trials=trials, findings=[*diagnosis.findings, *findings])
     if as_json:
         print_json(diagnosis.to_json())
     else:
         _show(diagnosis)
     click.get_current_context().exit(diagnosis.exit_code)
+
+
+def _engines(registry: Registry) -> set[str]:
+    """Return the engines whose builds matter: those that a backend would run on a GPU. PyTorch
+    always does: it comes with nothing else, so whoever has it wants it.
+    """
+    wanted = [spec.capabilities.engines for spec in registry if "cuda" in spec.capabilities.devices]
+    return {"torch"}.union(*wanted)
 
 
 def _bad_settings(error: EvakitError) -> Finding:
@@ -112,11 +141,13 @@ def _show(diagnosis: Diagnosis) -> None:
             out.print(Text(line, "bold"), soft_wrap=True)
         out.print()
         _show_findings(diagnosis.findings)
-    for proof in diagnosis.proofs:
-        found = "unknown" if proof.device is None else proof.device.name
-        out.print(f"\n{proof.wanted}: {proof.verdict}, on {found}", soft_wrap=True)
-        for piece in proof.evidence:
-            out.print(f"  {piece.strength}: {piece.says}", soft_wrap=True)
+    if diagnosis.trials:
+        out.print()
+        columns = ("loaded", "runs on", "proof", "warm-up", "on the CPU")
+        print_table(columns, [_trial(trial) for trial in diagnosis.trials])
+        for trial in diagnosis.trials:
+            for piece in trial.proof.evidence if trial.proof else ():
+                out.print(f"{trial.component}, {piece.strength}: {piece.says}", soft_wrap=True)
     out.print()
     print_table(("machine", ""), _machine(diagnosis))
 
@@ -140,6 +171,12 @@ def _show_findings(findings: tuple[Finding, ...]) -> None:
             out.print(f"{finding.code}: {remedy.what}", soft_wrap=True)
             for line in _commands(remedy) if remedy.command else ():
                 out.print(f"    {line}", soft_wrap=True)
+
+
+def _trial(trial: Trial) -> tuple[str, ...]:
+    verdict = "-" if trial.proof is None else trial.proof.verdict.value
+    work = ("-" if done is None else str(done) for done in (trial.warm_up, trial.on_cpu))
+    return (trial.component, trial.label, verdict, *work)
 
 
 def _machine(diagnosis: Diagnosis) -> list[tuple[str, str]]:

@@ -6,25 +6,60 @@ tables for people (`evakit.cli.doctor`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, Final
 
 from attrs import field, frozen
 
 from .checks import NAMES, check_engine, check_machine, check_package, has_nvidia
-from .evidence import Proof, Verdict
+from .evidence import Proof, WarmUp
 from .finding import Finding, Severity
 from .installed import Installed, Wheel
 from .inventory import Gpu, Inventory
 from .machine import Machine
 
-__all__ = ["Diagnosis", "examine"]
+__all__ = ["Diagnosis", "Trial", "examine"]
 
 _ORDER: Final = tuple(Severity)
 
 
 def _all(items: Iterable[Any]) -> tuple[Any, ...]:
     return tuple(items)
+
+
+@frozen(kw_only=True)
+class Trial:
+    """A model that was loaded to see."""
+
+    component: str
+    """Its kind, name and model: `tts piper joe`."""
+    label: str
+    """Where it ran; see `Lease.label`."""
+    proof: Proof | None
+    warm_up: WarmUp | None
+    on_cpu: WarmUp | None = None
+    """The same work on the CPU, of what ran on a GPU."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {
+            "component": self.component,
+            "label": self.label,
+            "proof": self.proof and self.proof.to_json(),
+            "warm_up": _work(self.warm_up),
+            "on_cpu": _work(self.on_cpu),
+        }
+
+
+def _work(warm_up: WarmUp | None) -> dict[str, Any] | None:
+    if warm_up is None:
+        return None
+    return {
+        "seconds": warm_up.seconds,
+        "amount": warm_up.amount,
+        "unit": warm_up.unit,
+        "rate": warm_up.rate,
+    }
 
 
 @frozen(kw_only=True)
@@ -36,17 +71,16 @@ class Diagnosis:
     """What was asked for: `auto`, `cpu`, `cuda`, `cuda:0` or a GPU's UUID."""
     findings: tuple[Finding, ...] = field(default=(), converter=_all)
     """The first is the one to cure first."""
-    proofs: tuple[Proof, ...] = field(default=(), converter=_all)
-    """Of the models that were loaded to see; empty when none was."""
+    trials: tuple[Trial, ...] = field(default=(), converter=_all)
+    """The models that were loaded to see; empty when none was."""
 
     @property
     def exit_code(self) -> int:
         """0 for healthy, 1 when something was found, 2 when something could not be told."""
         severities = {finding.severity for finding in self.findings}
-        verdicts = {proof.verdict for proof in self.proofs}
-        if severities - {Severity.UNKNOWN} or verdicts & {Verdict.PARTIAL, Verdict.REFUTED}:
+        if severities - {Severity.UNKNOWN}:
             return 1
-        return 2 if severities or Verdict.UNKNOWN in verdicts else 0
+        return 2 if severities else 0
 
     @property
     def usable(self) -> tuple[str, ...]:
@@ -62,7 +96,7 @@ class Diagnosis:
         """Return it as JSON values; sizes are bytes, and null is what could not be told.
 
         `device` is what was asked for, `exit_code` what the command ends with. `findings` are
-        those of `Finding.to_json`, `proofs` those of `Proof.to_json`, `usable` the engines that
+        those of `Finding.to_json`, `trials` those of `Trial.to_json`, `usable` the engines that
         nothing keeps from the GPU. `machine` has what was looked at: `host`, `driver`, `nvml` (why
         it did not answer), `gpus`, `engines` (each `Wheel`), `libraries` and `index_settings`.
         """
@@ -71,7 +105,7 @@ class Diagnosis:
             "exit_code": self.exit_code,
             "findings": [finding.to_json() for finding in self.findings],
             "usable": list(self.usable),
-            "proofs": [proof.to_json() for proof in self.proofs],
+            "trials": [trial.to_json() for trial in self.trials],
             "machine": {
                 **_inventory(self.machine.inventory),
                 **_installed(self.machine.installed),
@@ -108,6 +142,7 @@ def examine(
     *,
     require: str | None = None,
     device: str | None = None,
+    engines: Collection[str] | None = None,
     extra: Iterable[Finding] = (),
 ) -> Diagnosis:
     """Return what is wrong with `machine`.
@@ -117,6 +152,8 @@ def examine(
         require: The GPU that must be there: `cuda`, `cuda:1`, a UUID. None leaves it to `device`.
         device: What the settings ask for, `auto` when None. With `cpu` nothing about GPUs counts;
             with `auto` they count where there is one of NVIDIA's.
+        engines: Those that a backend would run on a GPU; None for all. Where one is installed that
+            none of them uses, its build for the CPU is no fault: ONNX Runtime comes with others.
         extra: Findings that others made; they come after those that keep a GPU from being used.
 
     """
@@ -130,7 +167,12 @@ def examine(
     else:
         gpu = None if asked in {"auto", "cuda"} else machine.inventory.find(asked)
         for engine in NAMES:
-            found += check_engine(machine, engine, gpu=gpu)
+            is_used = engines is None or engine in engines
+            found += (
+                check_engine(machine, engine, gpu=gpu)
+                if is_used
+                else check_package(machine, engine)
+            )
     unique = dict.fromkeys((*found, *extra))
     ordered = sorted(unique, key=lambda finding: _ORDER.index(finding.severity))
     return Diagnosis(machine=machine, device=asked, findings=ordered)

@@ -148,7 +148,7 @@ def judge(
     observed = [e for e in pieces if e.kind == MODEL and e.strength is Strength.OBSERVED]
     against = [e for e in pieces if e.device != wanted and e.share != 0]
     here = [e for e in observed if e.device == wanted and e.share != 0]
-    found = _found(wanted, observed, against)
+    found = _found(observed, against)
     if against:
         shared = here and all(
             e.share is not None and e.strength is Strength.OBSERVED for e in against
@@ -171,7 +171,7 @@ def judge(
     )
 
 
-def _found(wanted: Device, observed: list[Evidence], against: list[Evidence]) -> Device | None:
+def _found(observed: list[Evidence], against: list[Evidence]) -> Device | None:
     """Return where most of the model is, as observed; else where anything says that it is."""
     if observed:
         return max(observed, key=lambda e: 1.0 if e.share is None else e.share).device

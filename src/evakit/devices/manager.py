@@ -89,7 +89,13 @@ class DeviceManager:
         if request.binding is not Binding.ASKED or request.policy is Policy.CPU:
             return Outlook(request=request)
         machine = await _threads.run(self._instruments.machine)
-        outlook = look_out(machine, request, engines, self._quarantined)
+        outlook = look_out(
+            machine,
+            request,
+            engines,
+            self._quarantined,
+            is_forked=self._instruments.is_forked_after_cuda(),
+        )
         if not outlook.gpus and request.policy is Policy.REQUIRE:
             raise refused(request, outlook.findings)
         return outlook
@@ -153,8 +159,9 @@ class DeviceManager:
             async with load_lock(
                 gpu.uuid, component=request.component, patience=self._lock_patience
             ):
-                size = estimate(device) if request.vram_bytes is None else request.vram_bytes
-                admission = await self._make_room(gpu, size or 0)
+                size = estimate(device)
+                limit = size if request.vram_bytes is None else request.vram_bytes
+                admission = await self._make_room(gpu, limit or 0)
                 if not admission.fits:
                     refusals.append(admission)
                     continue

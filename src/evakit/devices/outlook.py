@@ -5,12 +5,12 @@ Pure. What may not live here: loading, and room on a GPU, which changes by the s
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 
 from attrs import frozen
 
 from ..errors import GpuLostError
-from .checks import check_engine, check_machine
+from .checks import check_engine, check_machine, forked_process
 from .device import CUDA
 from .finding import Finding, Remedy, Severity
 from .inventory import Gpu
@@ -36,14 +36,22 @@ def look_out(
     request: DeviceRequest,
     engines: Collection[str],
     quarantined: Mapping[str, str],
+    *,
+    is_forked: bool = False,
 ) -> Outlook:
     """Return the GPUs that nothing rules out for `request`, or what rules all of them out.
 
     `engines` are those that the component runs on; `quarantined` says of GPUs that are not used
-    any more why.
+    any more why; `is_forked`, that this process was forked from one that had loaded CUDA.
     """
     visible = machine.inventory.visible
-    against = list(_blocking(check_machine(machine, device=request.device.name)))
+    # What could not be told of the machine counts as well: without it, nothing can be proven.
+    against = [
+        finding
+        for finding in check_machine(machine, device=request.device.name)
+        if finding.severity is not Severity.WARNING
+    ]
+    against += [forked_process()] if is_forked else []
     if request.device == CUDA:
         named = visible
     else:
@@ -78,12 +86,10 @@ def _quarantine(gpu: Gpu, quarantined: Mapping[str, str]) -> list[Finding]:
 
 
 def _engine_blockers(machine: Machine, engines: Collection[str], gpu: Gpu | None) -> list[Finding]:
-    return list(
+    # What cannot be told of a build does not count: loading tells, and proof decides.
+    return [
         finding
         for engine in sorted(engines)
-        for finding in _blocking(check_engine(machine, engine, gpu=gpu))
-    )
-
-
-def _blocking(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    return tuple(f for f in findings if f.severity is not Severity.WARNING)
+        for finding in check_engine(machine, engine, gpu=gpu)
+        if finding.severity is Severity.BLOCKER
+    ]

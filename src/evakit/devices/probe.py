@@ -21,7 +21,8 @@ def main(arguments: list[str]) -> NoReturn:
     try:
         getattr(importlib.import_module(module), function)(device)
     except Exception as error:  # noqa: BLE001 (told to whoever started this process)
-        print(json.dumps({"kind": type(error).__name__, "text": str(error)}))  # noqa: T201
+        text = getattr(error, "why", None) or str(error)
+        print(json.dumps({"kind": type(error).__name__, "text": text}))  # noqa: T201
         sys.exit(1)
     sys.exit(0)
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from typing import Final
 
+from .. import errors
 from ..errors import MissingLibraryError, PlacementError
 from .device import Device
 from .finding import Remedy
@@ -30,7 +31,8 @@ def try_in_a_child(
     Raises:
         MissingLibraryError: the child was ended by the engine: that is how those that lack a
             library behave.
-        PlacementError: the function raised, or did not return within `limit` seconds.
+        PlacementError: the function raised, and then of the class that it raised, if that is one
+            of ours; or it did not return within `limit` seconds.
 
     """
     if getattr(sys, "frozen", False):  # a program in one file has no interpreter to start
@@ -45,18 +47,23 @@ def try_in_a_child(
     if done.returncode == 0:
         return
     if done.returncode == 1 and (told := _told(done.stdout)):
-        raise _error(request, PlacementError, told)
+        raise _error(request, *told)
     end = _end(done.returncode)
     words = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
     raise _error(request, MissingLibraryError, ": ".join([end, *words])[:_SHOWN])
 
 
-def _told(output: bytes) -> str | None:
+def _told(output: bytes) -> tuple[type[PlacementError], str] | None:
+    """Return what was raised in the child: as itself where it is ours, else by its name."""
     try:
         told = json.loads(output.splitlines()[-1])
-        return f"{told['kind']}: {told['text']}"[:_SHOWN]
+        kind, text = str(told["kind"]), str(told["text"])[:_SHOWN]
     except (IndexError, KeyError, TypeError, ValueError):
         return None
+    ours = getattr(errors, kind, None)
+    if isinstance(ours, type) and issubclass(ours, PlacementError):
+        return ours, text
+    return PlacementError, f"{kind}: {text}"
 
 
 def _end(code: int) -> str:
@@ -70,7 +77,7 @@ def _end(code: int) -> str:
 
 
 def _error(request: DeviceRequest, error: type[PlacementError], why: str) -> PlacementError:
-    fix = Remedy(what="look for what is missing", shell="evakit doctor --deep")
+    fix = Remedy(what="'evakit doctor' looks for what is missing")
     return error(
         f"{request.component} was asked for on {request.device}, and a trial in a process of its "
         f"own failed: {why}; {fix}",

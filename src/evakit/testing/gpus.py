@@ -75,6 +75,8 @@ class SimulatedMachine(Instruments):
         """Bytes in use on each GPU, by UUID; a test may change them, as other programs do."""
         self.contexts: set[str] = set()
         """The GPUs on which this process has an active context."""
+        self.is_forked = False
+        """Whether this process was forked from one that had loaded CUDA."""
         self.lost: dict[str, str] = {}
         """GPUs that do not answer any more, and why."""
 
@@ -95,6 +97,10 @@ class SimulatedMachine(Instruments):
     def memory_used(self, uuid: str) -> int | None:
         """Return how many bytes are in use; of a GPU that is lost, it cannot be told."""
         return None if uuid in self.lost else self.used[uuid]
+
+    def is_forked_after_cuda(self) -> bool:
+        """Return what was set."""
+        return self.is_forked
 
     def active_contexts(self) -> frozenset[str] | None:
         """Return the GPUs with an active context."""

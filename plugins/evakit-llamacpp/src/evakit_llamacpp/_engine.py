@@ -1,7 +1,7 @@
 """Engine: a loaded model in llama.cpp's server, in this process.
 
 The only module that imports xllamacpp; it is imported itself when a model loads.
-What may not live here: conversations, sampling, and evakit's errors about them.
+What may not live here: conversations, sampling, which device it is to be, and evakit's errors.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import secrets
 import threading
 import weakref
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from importlib import import_module
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,16 +24,22 @@ from attrs import frozen
 
 from evakit.abc import leak
 
+from ._build import EngineBuild
+from ._captured_log import captured_log
 from ._listener import Listener, private_listener
+from ._log_lines import LogLine
 from ._wire import EngineClosedError, EngineError
 
-__all__ = ["Engine", "EngineOptions", "LoadFailedError"]
+__all__ = ["Engine", "EngineOptions", "LoadFailedError", "installed_build"]
 
 CHUNK: Final = 64
 """Tokens of a prompt that are read between two looks at whether the reply is still wanted.
 
 Reading 1474 tokens took 6.2 s in chunks of 64 and 5.6 s in chunks of 512."""
-_QUIET: Final = -1  # nothing at all; the engine writes to the process's descriptor 2 otherwise
+# How much the engine writes to the process's descriptor 2 (common/log.h).
+_QUIET, _ERRORS, _BUFFERS = -1, 1, 4
+_LAST_WORDS: Final = "exiting due to model loading error"  # of a load that failed
+_ALL_LAYERS: Final = 999  # -1 means "use default", which is not always all of them
 _CONNECTIONS: Final = 2  # threads for counting tokens; replies do not go through the socket
 _WAIT_TO_CLOSE: Final = 5.0  # seconds for replies to notice that their model goes
 _REMEMBERED: Final = 1024  # messages whose tokens need not be counted again
@@ -40,7 +48,12 @@ OnChunk = Callable[[dict[str, Any]], bool]
 
 
 class LoadFailedError(Exception):
-    """The engine could not load the model, and does not say why."""
+    """The engine could not load the model."""
+
+    def __init__(self, message: str, lines: Sequence[LogLine] = ()) -> None:
+        super().__init__(message)
+        self.lines = tuple(lines)
+        """Why, where the log was kept; the message itself never says."""
 
 
 @frozen(kw_only=True)
@@ -54,6 +67,25 @@ class EngineOptions:
     threads: int
     cache_mib: int
     """Memory for prefixes of conversations that are not being worked on."""
+    gpu: int | None = None
+    """Which of the GPUs that the engine would use it uses; None for none of them."""
+    keeps_log: bool = False
+    """Whether to keep what the engine says while it loads: where there is a GPU, nothing else says
+    where the model is. No two loads may go on at once then, in this process."""
+
+
+def installed_build() -> EngineBuild:
+    """Return what the xllamacpp that is installed computes on.
+
+    Where there are GPUs, this process has a context on each of them afterwards; llama.cpp makes one
+    to ask for its memory, when it loads too.
+
+    Raises:
+        ImportError: xllamacpp is not installed, or lacks a library.
+
+    """
+    vendor = import_module("xllamacpp")
+    return EngineBuild.read(vendor.get_device_info(), vendor.get_system_info())
 
 
 class Engine:
@@ -70,16 +102,13 @@ class Engine:
         vendor = import_module("xllamacpp")
         _first_process()
         self._listener = listener or private_listener()
+        self.log: tuple[LogLine, ...] = ()
+        """What the engine said as it loaded, where that was kept."""
         try:
-            self._devices_before = vendor.get_device_info()
-            server = vendor.Server(_parameters(vendor, options, self._listener))
-        except RuntimeError as error:
-            self._listener.close()
-            raise LoadFailedError(str(error)) from error
+            server, self.log = _load(vendor, _parameters(vendor, options, self._listener))
         except BaseException:
             self._listener.close()
             raise
-        self._devices_after: list[dict[str, Any]] = vendor.get_device_info()
         self._address: str = server.listening_address
         self._held = [server]
         del server
@@ -100,9 +129,9 @@ class Engine:
         """Tokens that the model was trained to read."""
 
     @property
-    def devices(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """The devices that the engine lists, before and after loading."""
-        return self._devices_before, self._devices_after
+    def is_open(self) -> bool:
+        """Whether it takes work."""
+        return not self._closing
 
     def stream(self, body: dict[str, Any], on_chunk: OnChunk) -> None:
         """Generate; call `on_chunk`, in this thread, with each chunk until it returns True.
@@ -215,20 +244,16 @@ class Engine:
 
 
 def _parameters(vendor: Any, options: EngineOptions, listener: Listener) -> Any:
-    parameters = vendor.CommonParams()
-    parameters.model.path = str(options.path)
-    parameters.verbosity = _QUIET
-    parameters.hostnames = [listener.hostname]
-    parameters.api_keys = [listener.key] if listener.key else []
-    parameters.cors_origins = ""
-    parameters.ui = False
-    parameters.offline = True
+    parameters = _server(vendor, str(options.path), listener)
+    parameters.verbosity = _BUFFERS if options.keeps_log else _QUIET
     parameters.endpoint_metrics = True
-    parameters.n_threads_http = _CONNECTIONS
-    parameters.n_gpu_layers = 0
-    parameters.no_kv_offload = True
-    parameters.no_op_offload = True
-    parameters.fit_params = False  # the context is what was asked for, or an error
+    on_cpu = options.gpu is None
+    # One GPU or none, never several; -1 has llama.cpp forget those that it found.
+    parameters.split_mode = vendor.llama_split_mode.LLAMA_SPLIT_MODE_NONE
+    parameters.main_gpu = -1 if options.gpu is None else options.gpu
+    parameters.n_gpu_layers = 0 if on_cpu else _ALL_LAYERS
+    parameters.no_kv_offload = on_cpu
+    parameters.no_op_offload = on_cpu
     parameters.n_parallel = options.parallel
     parameters.n_ctx = options.context * options.parallel
     parameters.n_batch = parameters.n_ubatch = max(CHUNK, options.parallel)
@@ -238,6 +263,60 @@ def _parameters(vendor: Any, options: EngineOptions, listener: Listener) -> Any:
     parameters.cpuparams.n_threads = options.threads
     parameters.cpuparams_batch.n_threads = options.threads
     return parameters
+
+
+def _server(vendor: Any, path: str, listener: Listener) -> Any:
+    """Return the parameters of a server that nobody else can reach."""
+    parameters = vendor.CommonParams()
+    parameters.model.path = path
+    parameters.hostnames = [listener.hostname]
+    parameters.api_keys = [listener.key] if listener.key else []
+    parameters.cors_origins = ""
+    parameters.ui = False
+    parameters.offline = True
+    parameters.n_threads_http = _CONNECTIONS
+    parameters.fit_params = False  # the context is what was asked for, or an error
+    return parameters
+
+
+def _load(vendor: Any, parameters: Any) -> tuple[Any, tuple[LogLine, ...]]:
+    """Load, and return the server and, where it writes it, its log."""
+    if parameters.verbosity == _QUIET:
+        try:
+            return vendor.Server(parameters), ()
+        except RuntimeError as error:
+            raise LoadFailedError(str(error)) from error
+    mark = secrets.token_hex(8)
+    failure: RuntimeError | None = None
+    with captured_log() as log:
+        try:
+            server = vendor.Server(parameters)
+        except RuntimeError as error:
+            failure = error
+        finally:
+            _fail_to_load(vendor, mark, _ERRORS)
+            _fail_to_load(vendor, mark, _QUIET)
+            log.wait_for(mark, _LAST_WORDS)
+    lines = tuple(takewhile(lambda line: mark not in line.text, log.lines))
+    if failure is not None:
+        raise LoadFailedError(str(failure), lines) from failure
+    return server, lines
+
+
+def _fail_to_load(vendor: Any, name: str, verbosity: int) -> None:
+    """Set how much llama.cpp writes, and have it write `name` where that includes errors.
+
+    It writes in a thread of its own, in order: with the name all that came before has arrived. How
+    much it writes is one number for the process, which nothing else sets than to load, at once.
+    """
+    listener = private_listener()
+    parameters = _server(vendor, name, listener)
+    parameters.verbosity = verbosity
+    try:
+        with suppress(RuntimeError):  # there is no such file
+            vendor.Server(parameters)
+    finally:
+        listener.close()
 
 
 @lru_cache(maxsize=1)

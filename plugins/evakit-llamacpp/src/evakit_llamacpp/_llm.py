@@ -16,19 +16,25 @@ from typing import TYPE_CHECKING, Any, Final
 from evakit.abc import (
     CallbackLLM,
     Capabilities,
+    Evidence,
     LLMRequest,
     LoadContext,
+    Usage,
+    WarmUp,
     stop_asked,
 )
-from evakit.abc.llm import Emit
-from evakit.chat import Message
-from evakit.devices import Placement
+from evakit.abc.llm import Emit, LLMChunk
+from evakit.chat import Message, Role
+from evakit.devices import Device
+from evakit.devices.device import CPU
 from evakit.errors import (
     BackendBusyError,
     BackendUnavailableError,
     ConfigurationError,
     ContextTooLongError,
+    DeviceError,
     GenerationError,
+    ModelError,
 )
 from evakit.models import Model
 
@@ -50,6 +56,8 @@ __all__ = ["LlamaCppLLM"]
 
 _PATIENCE: Final = 60.0  # seconds to wait for others' replies, as in evakit's lanes
 _POLL: Final = 0.02  # seconds between two looks at whether the waiting caller was cancelled
+_WARM_UP: Final = 8  # tokens: enough for the kernels of reading and of writing
+_HELLO: Final = LLMRequest(messages=[Message(Role.USER, "Hello! Who are you?")])
 
 
 class LlamaCppLLM(CallbackLLM):
@@ -79,7 +87,10 @@ class LlamaCppLLM(CallbackLLM):
 
     """
 
-    capabilities = Capabilities(serves_many_at_once=True)
+    capabilities = Capabilities(
+        devices={"cpu", "cuda"}, engines={"llama.cpp"}, serves_many_at_once=True
+    )
+    probe = "evakit_llamacpp._probe:try_device"
 
     def __init__(
         self,
@@ -116,19 +127,33 @@ class LlamaCppLLM(CallbackLLM):
         self._parallel = parallel
         self._cache_mib = cache_mib
         self._engine: Engine | None = None
-        self._placement: Placement | None = None
+        self._evidence: tuple[Evidence, ...] = ()
 
     def models(self) -> tuple[Model, ...]:
         """Name the model, unless it is a file on this disk."""
         return () if self._choice.model is None else (self._choice.model,)
 
+    def vram_estimate(self, context: LoadContext) -> int | None:
+        """Say how much the model takes, its contexts and its work; None without its file."""
+        from ._loading import estimate  # noqa: PLC0415 (describing a backend stays quick)
+
+        try:
+            return estimate(
+                self._choice,
+                context,
+                context_tokens=self._context_tokens,
+                parallel=self._parallel,
+            )
+        except ModelError:  # loading it will say what is wrong
+            return None
+
     def load_model(self, context: LoadContext) -> None:
-        """Load the model, on the CPU.
+        """Load the model.
 
         Raises:
             BackendUnavailableError: xllamacpp is not installed.
             ModelError: the file is missing, or not a model that llama.cpp can load.
-            DeviceError: another device than the CPU is asked for.
+            PlacementError: the GPU that is asked for cannot be had, or the model does not fit.
             ConfigurationError: more context is asked for than the model was trained for.
 
         """
@@ -145,20 +170,54 @@ class LlamaCppLLM(CallbackLLM):
         )
         self._around = loaded.around
         self._slots = threading.BoundedSemaphore(self._parallel)
-        self._placement = loaded.placement
+        self._evidence = loaded.evidence
         self._engine = loaded.engine
 
     def unload_model(self) -> None:
         """Stop what is being generated and free the model."""
-        engine, self._engine, self._placement = self._engine, None, None
+        engine, self._engine, self._evidence = self._engine, None, ()
         if engine is not None:
             engine.close()
 
-    def placement(self) -> Placement:
-        """Say where the model is, as read from the engine's devices."""
-        if self._placement is None:
-            return super().placement()
-        return self._placement
+    def warm_up_model(self) -> WarmUp:
+        """Write a few tokens.
+
+        Raises:
+            BackendError: the engine failed.
+
+        """
+        pieces: list[LLMChunk] = []
+
+        def keep(piece: LLMChunk) -> bool:
+            pieces.append(piece)
+            return False
+
+        begun = time.perf_counter()
+        with self._errors():
+            # A model may have nothing to say: as many tokens as it takes, whatever they are.
+            self._run(_HELLO, _WARM_UP, Reply(keep).take, _PATIENCE, ignore_eos=True)
+        seconds = time.perf_counter() - begun
+        written = sum(p.completion_tokens or 0 for p in pieces if isinstance(p, Usage))
+        return WarmUp(seconds=seconds, amount=written, unit="tokens")
+
+    def evidence(self) -> tuple[Evidence, ...]:
+        """Say what llama.cpp allocated where, or that it can be nowhere else than on the CPU."""
+        return self._evidence
+
+    def quick_check(self) -> Device:
+        """Say where the model is: it stays where it was seen, for as long as the engine is open.
+
+        Raises:
+            DeviceError: it is not loaded.
+
+        """
+        engine = self._engine
+        if engine is None or not engine.is_open:
+            raise DeviceError(
+                f"{self.name} is nowhere: its model is not loaded; load it.", component=self.name
+            )
+        # Where nothing was seen, nothing is proven: it works on no GPU that anybody relies on.
+        return self._evidence[0].device if self._evidence else CPU
 
     def generate(self, request: LLMRequest, emit: Emit) -> None:
         """Emit the reply's text as it comes, then what it cost and why it ended."""
@@ -176,6 +235,7 @@ class LlamaCppLLM(CallbackLLM):
         max_tokens: int,
         take: Callable[[dict[str, Any]], bool],
         patience: float,
+        **options: object,
     ) -> None:
         engine = self._engine
         if engine is None:
@@ -190,6 +250,7 @@ class LlamaCppLLM(CallbackLLM):
                     "stream": True,
                     # A chunk for each piece of the prompt: the only moments to stop at.
                     "return_progress": True,
+                    **options,
                 }
                 engine.stream(body, take)
 

@@ -34,7 +34,7 @@ here: reading the machine (`reading.py`, `packages.py`), and showing findings.
 from __future__ import annotations
 
 from .engine_checks import check_engine, check_package
-from .forked import forked_worker
+from .forked import forked_process, forked_worker
 from .gpu_checks import check_memory
 from .machine_checks import check_machine, has_nvidia
 from .wheel_fixes import NAMES
@@ -45,6 +45,7 @@ __all__ = [
     "check_machine",
     "check_memory",
     "check_package",
+    "forked_process",
     "forked_worker",
     "has_nvidia",
 ]

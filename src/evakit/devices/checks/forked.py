@@ -1,8 +1,8 @@
 """A worker that was forked from a program that uses the GPU: row 19, which only shows at run time.
 
 CUDA cannot be used in a forked child of a process that has initialised it, and nothing on disk
-tells. It is noticed in two ways: an engine fails with one of the texts below, or a model is asked
-for in another process than the one that loaded it. What may not live here: looking at processes.
+tells. It is noticed in two ways: CUDA's library was there already as the process was forked, or
+an engine fails with one of the texts below. What may not live here: looking at processes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 from ...errors import NoGpuError
 from ..finding import Finding, Remedy, Severity
 
-__all__ = ["forked_worker"]
+__all__ = ["forked_process", "forked_worker"]
 
 # PyTorch's, and CUDA's error 3 as CTranslate2, ONNX Runtime and llama.cpp pass it on, which in a
 # child that did not fork means something else: hence the two halves.
@@ -33,12 +33,21 @@ def forked_worker(
     is_child = loaded_in is not None and loaded_in != os.getpid()
     if not _SURE.search(failure) and not (is_child and _LIKELY.search(failure)):
         return None
+    said = failure.strip().partition("\n")[0]
+    return _finding(said + (f"; loaded in process {loaded_in}" if is_child else ""), engine)
+
+
+def forked_process() -> Finding:
+    """Return the finding for a process that was forked from one that had loaded CUDA."""
+    return _finding(f"CUDA was loaded before process {os.getpid()} was forked", None)
+
+
+def _finding(evidence: str, engine: str | None) -> Finding:
     return Finding(
         code="forked-worker",
         severity=Severity.BLOCKER,
         what="this process was forked from one that uses the GPU, and cannot use it",
-        evidence=failure.strip().partition("\n")[0]
-        + (f"; loaded in process {loaded_in}" if is_child else ""),
+        evidence=evidence,
         fix=[
             Remedy(
                 what="start workers with multiprocessing.set_start_method('spawn'), or fork before "
