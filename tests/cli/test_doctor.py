@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -11,8 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from evakit.cli import console
+from evakit.abc import Capabilities
+from evakit.cli import console, deep
+from evakit.devices import DeviceManager
 from evakit.devices.instruments import Instruments
+from evakit.errors import ModelError
+from evakit.registry import BackendSpec, Registry
+from evakit.testing import PlacedTTS, SimulatedMachine, SimulatedModel, rtx_4090
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "devices"))
 
@@ -23,6 +29,7 @@ from native import environment, fake_nvml
 __all__ = ["fake_nvml"]
 
 ENGINES = ("torch", "onnxruntime", "ctranslate2", "xllamacpp", "faster_whisper", "piper")
+BOTH = Capabilities(devices={"cpu", "cuda"})
 TORCH = "pip uninstall -y torch torchvision torchaudio && pip install"
 INDEX = "torch --index-url https://download.pytorch.org/whl/cu130"
 
@@ -276,3 +283,72 @@ def test_everything_that_was_found_is_listed_with_every_cure(doctor):
         '    pip uninstall -y onnxruntime onnxruntime-gpu && pip install "onnxruntime-gpu[cuda,',
     ):
         assert text in out
+
+
+# --- deep
+
+
+def test_deep_loads_every_backend_that_is_installed_and_proves_it(doctor):
+    made = machine(host=NO_GPU, nvml=NO_LIBRARY)
+    status, out, _ = doctor(made, "--deep", "--json")
+    trials = {trial["component"]: trial for trial in json.loads(out)["trials"]}
+    assert status == 0
+    assert {name.split()[1] for name in trials} >= {"whisper", "silero", "llamacpp", "piper"}
+    for name, trial in trials.items():
+        label = "cpu (by design)" if "silero" in name else "cpu (degraded)"
+        assert (trial["label"], trial["proof"]["verdict"]) == (label, "proven"), name
+        assert trial["warm_up"]["rate"] > 0
+        assert trial["on_cpu"] is None
+
+
+def test_deep_for_people_is_a_table_with_the_evidence_below(doctor):
+    status, out, _ = doctor(machine(host=NO_GPU, nvml=NO_LIBRARY), "--deep")
+    assert status == 0
+    assert re.search(r"^loaded +runs on +proof +warm-up +on the CPU$", out, re.MULTILINE)
+    assert re.search(
+        r"^tts piper joe +cpu \(degraded\) +proven +[\d.]+ s of audio", out, re.MULTILINE
+    )
+    assert "tts piper joe, observed: ONNX Runtime put" in out
+
+
+@pytest.fixture
+def simulated(doctor, monkeypatch):
+    """Run it on a machine with a GPU, where one backend is installed that can use it."""
+
+    def call(*arguments, **flaws):
+        gpu = SimulatedMachine(rtx_4090())
+        registry = Registry()
+
+        def make():
+            return PlacedTTS(SimulatedModel(machine=gpu, **flaws))
+
+        registry.add(BackendSpec(kind="tts", name="placed", factory=make, capabilities=BOTH))
+        monkeypatch.setattr("evakit.cli.doctor.discover", lambda: registry)
+        monkeypatch.setattr(deep, "DeviceManager", lambda: DeviceManager(instruments=gpu))
+        return doctor(gpu.machine(), *arguments)
+
+    return call
+
+
+def test_what_is_proven_on_a_gpu_stands_beside_the_same_on_the_cpu(simulated):
+    status, out, _ = simulated("--deep", "--json")
+    (trial,) = json.loads(out)["trials"]
+    assert status == 0
+    assert (trial["component"], trial["label"]) == ("tts placed", "cuda:0")
+    assert trial["on_cpu"]["rate"] == trial["warm_up"]["rate"] == 8.0
+
+
+def test_what_cannot_be_proven_where_it_is_required_is_a_blocker(simulated):
+    status, out, _ = simulated("--deep", "--json", "--require", "cuda", opens_context=False)
+    (finding,) = json.loads(out)["findings"]
+    assert status == 1
+    assert (finding["code"], finding["error"]) == ("not-proven", "SilentFallbackError")
+    assert "no active CUDA context" in finding["evidence"]
+
+
+def test_what_cannot_be_loaded_for_another_reason_could_not_be_told(simulated):
+    damaged = ModelError("Its file is damaged; fetch it again.", model="placed")
+    status, out, _ = simulated("--deep", "--json", fails=damaged)
+    (finding,) = json.loads(out)["findings"]
+    assert (status, finding["code"], finding["severity"]) == (2, "not-tried", "unknown")
+    assert finding["evidence"] == "Its file is damaged; fetch it again"

@@ -25,8 +25,8 @@ from machines import (
 )
 
 from evakit.devices.device import Device
-from evakit.devices.doctor import Diagnosis, examine
-from evakit.devices.evidence import Evidence, Proof, Strength, Verdict, judge
+from evakit.devices.doctor import Diagnosis, Trial, examine
+from evakit.devices.evidence import Evidence, Strength, WarmUp, judge
 from evakit.devices.finding import Finding, Severity
 from evakit.devices.installed import Owner
 from evakit.devices.inventory import Driver, GpuProcess
@@ -137,19 +137,10 @@ def test_the_status_says_healthy_found_or_could_not_be_told(made, asked, status)
     assert examine(made, **asked).exit_code == status
 
 
-@pytest.mark.parametrize(
-    ("verdicts", "status"),
-    [
-        (["proven"], 0),
-        (["proven", "unknown"], 2),
-        (["unknown", "refuted"], 1),
-        (["partial", "proven"], 1),
-    ],
-)
-def test_a_model_that_is_not_where_it_was_to_be_counts_too(verdicts, status):
-    cuda = Device("cuda:0")
-    proofs = [Proof(verdict=Verdict(verdict), wanted=cuda, device=None) for verdict in verdicts]
-    assert evolve(examine(machine()), proofs=proofs).exit_code == status
+def test_an_engine_that_no_backend_uses_may_be_built_for_the_cpu():
+    made = machine(wheels=(torch(), onnxruntime("1.32.0", None)))
+    assert codes(examine(made)) == ["onnxruntime-cpu-wheel"]
+    assert codes(examine(made, engines={"torch", "ctranslate2"})) == []
 
 
 def test_without_a_gpu_nobody_is_told_to_install_builds_for_one():
@@ -195,7 +186,10 @@ def test_the_json_has_these_keys_and_no_others():
     seen = Evidence(
         kind="model", strength=Strength.OBSERVED, device=Device("cuda:0"), says="it is there"
     )
-    diagnosis = evolve(examine(made), proofs=[judge(Device("cuda:0"), [seen])])
+    done = WarmUp(seconds=0.5, amount=2.0, unit="s of audio")
+    proof = judge(Device("cuda:0"), [seen])
+    trial = Trial(component="tts piper", label="cuda:0", proof=proof, warm_up=done, on_cpu=done)
+    diagnosis = evolve(examine(made), trials=[trial])
     said = json.loads(json.dumps(diagnosis.to_json()))
     assert keys(said) == {
         "device": None,
@@ -212,7 +206,15 @@ def test_the_json_has_these_keys_and_no_others():
             }
         ],
         "usable": [],
-        "proofs": [keys(diagnosis.proofs[0].to_json())],
+        "trials": [
+            {
+                "component": None,
+                "label": None,
+                "proof": keys(proof.to_json()),
+                "warm_up": {"seconds": None, "amount": None, "unit": None, "rate": None},
+                "on_cpu": {"seconds": None, "amount": None, "unit": None, "rate": None},
+            }
+        ],
         "machine": {
             "host": {
                 "system": None,

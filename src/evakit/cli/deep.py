@@ -46,7 +46,7 @@ async def try_backends(
     for spec in registry:
         if spec.missing() is not None or spec.capabilities.devices == {"remote"}:
             continue
-        candidate = _Candidate(spec, _smallest(spec), store, progress)
+        candidate = _Candidate(spec, _smallest(spec, store), store, progress)
         try:
             trials.append(await _try(candidate, manager, device))
         except EvakitError as error:
@@ -54,13 +54,19 @@ async def try_backends(
     return trials, findings
 
 
-def _smallest(spec: BackendSpec) -> str | None:
-    """Return the name of the smallest model, as the backend takes it; None for its own choice."""
+def _smallest(spec: BackendSpec, store: ModelStore) -> str | None:
+    """Return the name of the smallest model, as the backend takes it; None for its own choice.
+
+    One that is here comes before one that would have to be fetched, and of those the starter model.
+    """
+
+    def order(model: Model) -> tuple[bool, bool, int]:
+        absent = store.path(model) is None
+        return absent, absent and not model.starter, sum(file.size for file in model.files)
+
     sized = [model for model in spec.models if model.files]
-    if not sized:
-        return None
-    smallest = min(sized, key=lambda model: sum(file.size for file in model.files))
-    return smallest.name.partition(":")[2] or None
+    smallest = min(sized, key=order, default=None)
+    return None if smallest is None else smallest.name.partition(":")[2] or None
 
 
 @frozen

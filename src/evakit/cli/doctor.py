@@ -58,8 +58,8 @@ def _a_gpu(_context: click.Context, _parameter: click.Parameter, value: str | No
 def doctor(require: str | None, deep: bool, as_json: bool) -> None:
     """Say what keeps models from the GPU, and the commands that cure it.
 
-    Nothing is loaded, unless it is to be --deep. The exit status is 0 when all is well, 1 when something was found, and 2
-    when something could not be told.
+    Nothing is loaded without --deep. The exit status is 0 when all is well, 1 when something was
+    found, and 2 when something could not be told.
     """
     extra = _names()
     try:
