@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import anyio
 from attrs import evolve
@@ -29,7 +29,10 @@ from .plugins import discover
 from .settings import Settings
 from .voices import Voice
 
-__all__ = ["Backends"]
+__all__ = ["STAGES", "Backends"]
+
+STAGES: Final = ("stt", "llm", "tts")
+"""What a turn goes through, in order."""
 
 _log = logger(__name__)
 
@@ -84,7 +87,7 @@ class Backends:
         self._store = self._store or ModelStore()
         outlooks: dict[str, tuple[Backend, Outlook]] = {}
         chosen = {}
-        for stage in ("stt", "llm", "tts"):
+        for stage in STAGES:
             with settings.explaining(stage, "device"):
                 asked = getattr(settings, stage)
                 chosen[stage] = create(stage, asked, registry, settings.device)

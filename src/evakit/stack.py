@@ -15,7 +15,7 @@ from typing import Self, TypeVar
 import anyio
 from anyio.lowlevel import current_token
 
-from ._backends import Backends
+from ._backends import STAGES, Backends
 from ._choices import BackendLike
 from ._failures import one_error, ungrouped
 from ._loaded import LoadedBackend
@@ -157,10 +157,11 @@ class Stack:
     @property
     def degraded(self) -> tuple[str, ...]:
         """What runs on the CPU though a GPU was preferred, and why: a sentence each."""
+        loaded = self._backends.loaded
         return tuple(
-            f"{stage} {loaded.name} runs on the CPU: {loaded.degraded}"
-            for stage, loaded in self._backends.loaded.items()
-            if loaded.degraded
+            f"{stage} {loaded[stage].name} runs on the CPU: {loaded[stage].degraded}"
+            for stage in STAGES
+            if stage in loaded and loaded[stage].degraded
         )
 
     async def load(self) -> None:

@@ -34,9 +34,27 @@ def test_json_is_one_object_with_the_promised_keys(evakit_json, scripted, questi
     assert list(timings) == ["transcription_s", "first_token_s", "first_audio_s", "total_s"]
     assert 0 <= timings["transcription_s"] <= timings["first_token_s"]
     assert timings["first_token_s"] <= timings["first_audio_s"] <= timings["total_s"]
-    assert answer["backends"]["tts"] == {"name": "tone", "model": "tone", "device": "cpu"}
+    assert answer["backends"]["tts"] == {
+        "name": "tone",
+        "model": "tone",
+        "device": "cpu",
+        "degraded": None,
+        "verdict": "unknown",  # a scripted voice has no model to look at
+    }
     assert set(answer["backends"]) == {"stt", "llm", "tts"}
     assert reply.read_bytes().startswith(b"ID3")
+
+
+def test_what_runs_on_the_cpu_for_want_of_a_gpu_says_so_once_for_each_reason(
+    evakit_command, scripted, question, tmp_path
+):
+    arguments = [*scripted[:4], "--tts", "piper", "-o", tmp_path / "reply.wav"]
+    status, out, err = evakit_command("ask", question, *arguments)
+    assert status == 0
+    assert "cpu (degraded)" in out
+    assert out.count("Degraded to the CPU (tts): ") == 1
+    assert "GPU" in out.partition("Degraded")[2]
+    assert "'evakit doctor' says what cures that" in err
 
 
 def test_people_see_what_was_heard_said_and_where_it_ran(
@@ -141,9 +159,9 @@ def test_a_file_that_is_no_question_is_one_sentence(
         (("--voice", "bob"), "it has tone, ton"),
         (("--language", "de"), "no voice for the language"),
         (("--voice", "tone", "--language", "fr"), "choose ton"),
-        (("--device", "cuda"), "ask for device 'cpu' or 'auto'"),
         (("--device", "gpu"), "not a device"),
-        (("--stt", "scripted@cuda:1"), "asked for on cuda:1"),
+        (("--stt", "scripted@cuda:1"), "leave '@cuda:1' out of its name"),
+        (("--tts", "piper@cuda:1"), "nothing was loaded"),
         (("--tts", "tone:loud"), "no models to choose from"),
     ],
 )

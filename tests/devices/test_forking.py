@@ -1,4 +1,4 @@
-"""What a forked child knows: whether CUDA was there before it, and that it needs books of its own."""
+"""What a forked child knows: whether CUDA was there before it, and that its books are its own."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ What may not live here: the turn itself.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -175,10 +176,22 @@ def _report(
     out.print()
     print_table(("stage", "backend", "runs on", "from the end of the question"), rows)
     out.print(f"All of it after {_seconds(timings.total_delay)}.")
-    for sentence in reply.degraded:
-        out.print(f"Degraded: {sentence}.", soft_wrap=True)
+    _tell_degraded({stage: loaded.degraded for stage, loaded in backends.items()})
     if reply.audio is not None:
         out.print(f"{reply.audio.duration:.1f} s of speech are in {output}", soft_wrap=True)
+
+
+def _tell_degraded(stages: Mapping[str, str | None]) -> None:
+    """Say once for each reason what is on the CPU for it though a GPU was preferred."""
+    reasons: dict[str, list[str]] = {}
+    for stage in _STAGES:
+        reason = stages.get(stage)
+        if reason is not None:
+            reasons.setdefault(reason, []).append(stage)
+    for reason, names in reasons.items():
+        out.print(f"Degraded to the CPU ({', '.join(names)}): {reason}.", soft_wrap=True)
+    if reasons:
+        err.print("'evakit doctor' says what cures that; --device cpu asks for the CPU.")
 
 
 def _timings(timings: TurnTimings) -> dict[str, float | None]:

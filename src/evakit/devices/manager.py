@@ -135,7 +135,7 @@ class DeviceManager:
                 why = error.why or str(error).rstrip(".")
                 fix = tuple(f for f in error.fixes if isinstance(f, Remedy))
         elif outlook.findings:
-            why, fix = str(outlook.findings[0]), outlook.findings[0].fix
+            why, fix = outlook.findings[0].what, outlook.findings[0].fix
         else:
             why, fix = None, ()
         device = request.device if request.binding is Binding.REMOTE else CPU
