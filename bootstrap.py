@@ -1,4 +1,6 @@
-"""Makes the virtual environment `.venv` with nothing but a Python: what `make` runs first.
+"""Makes a virtual environment with nothing but a Python: what `make` runs first.
+
+`python bootstrap.py` makes `.venv`, `python bootstrap.py .venv-torch` another one beside it.
 
 What may not live here: installing evakit; the Makefile does that with the environment's pip.
 """
@@ -12,26 +14,31 @@ import venv
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-TARGET = HERE / ".venv"
 
 
-def main() -> None:
-    """Make `.venv`, with the standard library's venv or, where that is cut out, virtualenv."""
+def main(name: str = ".venv") -> None:
+    """Make the environment, with the standard library's venv or, where that is cut out, virtualenv.
+
+    Args:
+        name: What its folder beside this file is called.
+
+    """
+    target = HERE / name
     if sys.version_info < (3, 11):
         sys.exit(
             f"evakit needs Python 3.11 or newer and this is {sys.version.split()[0]}; "
             "install one, or name it: make demo PYTHON=python3.13"
         )
     if importlib.util.find_spec("ensurepip"):
-        venv.EnvBuilder(with_pip=True, clear=True).create(TARGET)
+        venv.EnvBuilder(with_pip=True, clear=True).create(target)
     elif importlib.util.find_spec("pip"):
         # Debian and its kin ship Python without ensurepip; a folder of its own is no
         # installation into the system, so an externally managed Python allows it.
-        tool = HERE / ".venv-tool"
+        tool = HERE / f"{name}-tool"
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(tool)]
         subprocess.run([*pip, "virtualenv"], check=True)
         subprocess.run(
-            [sys.executable, "-m", "virtualenv", "--clear", "--quiet", str(TARGET)],
+            [sys.executable, "-m", "virtualenv", "--clear", "--quiet", str(target)],
             check=True,
             env={**os.environ, "PYTHONPATH": str(tool)},
         )
@@ -44,4 +51,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:2])

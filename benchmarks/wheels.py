@@ -1,9 +1,10 @@
 """Where evakit installs from wheels alone: `python benchmarks/wheels.py [--json]`.
 
 Asks the configured package index, by pip and without installing anything, for wheels of all that
-evakit and its plugins require, once for each platform and version of Python. With `--constraint
-constraints.txt` for the versions that the tests run with. The README's table is made by it.
-What may not live here: building our own wheels, which are the same everywhere.
+evakit and its usual plugins require, once for each platform and version of Python. With
+`--constraint constraints.txt` for the versions that the tests run with. The README's table is made
+by it. What may not live here: building our own wheels, which are the same everywhere, and what a
+GPU needs, which is not for every platform (`gpu_sets.py`).
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from attrs import frozen
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 PYTHONS: Final = ("3.11", "3.12", "3.13", "3.14")
+# PyTorch is several GB on some platforms, and is asked for by name.
+LEFT_OUT: Final = frozenset({"evakit-transformers"})
 
 # pip takes platform and version for the names of wheels, and the running machine for markers such
 # as `sys_platform == "win32"`; this makes it take the same for both.
@@ -97,13 +100,15 @@ class Answer:
 
 
 def distributions() -> dict[str, tuple[str, ...]]:
-    """Return what each of our distributions requires of others, extras included."""
+    """Return what each usual distribution of ours requires of others, with all extras but CUDA's."""
     found = {}
     for file in (ROOT / "pyproject.toml", *sorted(ROOT.glob("plugins/*/pyproject.toml"))):
         project = tomllib.loads(file.read_text("utf-8"))["project"]
+        if project["name"] in LEFT_OUT:
+            continue
         lines = [*project.get("dependencies", ())]
-        for extra in project.get("optional-dependencies", {}).values():
-            lines += extra
+        for name, extra in project.get("optional-dependencies", {}).items():
+            lines += extra if name != "cuda" else []
         found[project["name"]] = tuple(
             line for line in lines if not re.match(r"evakit\b", line.strip(), re.IGNORECASE)
         )

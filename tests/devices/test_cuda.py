@@ -171,7 +171,7 @@ def test_device_files_that_are_open_are_told(tmp_path):
         "/dev/dxgx",
         "pipe:[1]",
     ]
-    for number, target in enumerate([*targets, "/dev/nvidia-uvm", "/home/dev/nvidia0"]):
+    for number, target in enumerate([*targets, "/dev/nvidia-uvm", "/elsewhere/dev/nvidia0"]):
         (folder / str(number)).symlink_to(target)
     (folder / "99").write_text("closed before it could be read")
     expected = ("/dev/dxg", "/dev/nvidia-uvm", "/dev/nvidia0", "/dev/nvidiactl")

@@ -71,6 +71,11 @@ def test_the_machine_of_the_issue(read):
     )
 
 
+def test_a_system_that_is_given_is_not_looked_up(tmp_path):
+    host = read_host(tmp_path, {}, system="windows", machine="arm64")
+    assert (host.system, host.machine) == ("windows", "arm64")
+
+
 def test_gpus_without_a_display_count_too(read):
     files = {
         **pci("0001:c4:00.0", "0x10de", "0x030200"),
@@ -107,7 +112,8 @@ def test_the_kernel_module_tells_its_version(read, files, version):
         ("kubernetes", {"proc/1/cgroup": f"5:cpu:/kubepods/besteffort/pod1/{ID}\n"}),
         ("kubernetes", {"proc/1/cgroup": "0::/kubepods.slice/x.slice/y.scope\n", ".dockerenv": ""}),
         ("lxc", {"proc/1/cgroup": "12:pids:/lxc/web\n"}),
-        ("lxc", {"proc/1/cgroup": "0::/lxc.payload.web/init.scope\n"}),
+        ("lxc", {"proc/1/cgroup": "0::/lxc.payload/web/init.scope\n"}),
+        ("container", {"proc/1/cgroup": "0::/machine.slice/machine-web.scope\n"}),
         ("lxc", {"run/systemd/container": "lxc\n"}),
         ("container", {"run/systemd/container": "systemd-nspawn\n"}),
         ("container", {"proc/self/cgroup": f"0::/system.slice/cri-containerd-{ID}.scope\n"}),
@@ -128,6 +134,8 @@ def test_kubernetes_is_told_by_its_variable(read):
         ("docker", mount("/", options="rw,lowerdir=/var/lib/docker/overlay2/l/A:/x")),
         ("docker", mount("/etc/hosts", root=f"/var/lib/docker/containers/{ID}/hosts")),
         ("kubernetes", mount("/etc/hosts", root="/var/lib/kubelet/pods/7f/etc-hosts")),
+        ("podman", mount("/etc/hostname", root=f"/containers/overlay-containers/{ID}/hostname")),
+        ("docker", mount("/etc/resolv.conf", root=f"/docker/containers/{ID}/resolv.conf")),
         ("container", mount("/", options="rw,lowerdir=/var/lib/containerd/io.containerd/1/fs")),
     ],
 )

@@ -338,6 +338,20 @@ def test_processes_are_named_where_their_numbers_are_those_of_proc(take):
     assert [process.name for process in card.processes] == [None, "python3"]
 
 
+@pytest.mark.parametrize(("comm", "name"), [("", None), (b"caf\xe9\n", "caf\ufffd")])
+def test_odd_names_of_processes_are_taken_as_they_are(take, comm, name):
+    (card,) = take({"proc/4242/comm": comm}).gpus
+    assert card.processes[1].name == name
+
+
+def test_instances_that_are_named_have_numbers_whatever_the_order(monkeypatch, tmp_path):
+    monkeypatch.setattr(reading, "read_nvml", lambda: NvmlReading(driver=NEW, gpus=tuple(MIXED)))
+    chosen = {"CUDA_VISIBLE_DEVICES": f"{MIXED[4].uuid},{MIXED[2].uuid}"}
+    inventory = take_inventory(tmp_path, chosen)
+    assert [gpu.uuid for gpu in inventory.visible] == [MIXED[4].uuid, MIXED[2].uuid]
+    assert take_inventory(tmp_path, {}).visible == ()
+
+
 @pytest.mark.parametrize(
     "files", [{".dockerenv": ""}, {"dev/dxg": ""}], ids=["a container", "Windows"]
 )

@@ -11,6 +11,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = (ROOT, *sorted(ROOT.glob("plugins/evakit-*")))
+# What is installed here; PyTorch has an environment of its own (`make test-torch`).
+USUAL = tuple(folder for folder in FOLDERS if folder.name != "evakit-transformers")
 BEEP = ROOT / "examples/evakit-beep"
 
 
@@ -76,7 +78,8 @@ def environment(dist, tmp_path_factory):
     target = tmp_path_factory.mktemp("environment")
     build(BEEP, target, "-t", "wheel")
     [core] = dist.glob("evakit_voice-*.whl")
-    plugins = [wheel for wheel in dist.glob("*.whl") if wheel != core]
+    names = {folder.name.replace("-", "_") for folder in USUAL}
+    plugins = [wheel for wheel in dist.glob("*.whl") if wheel.name.partition("-")[0] in names]
     made = Environment(target / "venv")
     # By their files, so that nothing of ours is looked up on the index.
     wheels = [f"evakit-voice[cli] @ {core.as_uri()}", *plugins, *target.glob("*.whl")]

@@ -6,6 +6,7 @@ made here, a few bytes each.
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -48,6 +49,25 @@ def test_the_page_has_the_commands_that_are_tried(gpu_sets, name):
     for tool, start in (("pip", "python -m pip install"), ("uv", "uv pip install")):
         words = [f'"{a}"' if "[" in a else a for a in without_torch(gpu_sets.SETS[name][tool])]
         assert " ".join([start, *words]) + "\n" in page
+
+
+def test_what_the_page_has_you_read_is_what_evakit_says():
+    said = {
+        node.value
+        for file in (ROOT / "src/evakit/devices").rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    page = PAGE.read_text("utf-8")
+    _, _, table = page.partition("| what you read |")
+    rows = re.findall(r"^\| ([^|]+) \|", table.partition("\n\n")[0], re.MULTILINE)
+    printed = re.findall(r"^(?:Healthy|Blocker): (.*)$", page, re.MULTILINE)
+    assert len(rows) >= 18
+    assert len(printed) == 2
+    # What stands for itself in the page stands for others in the sources.
+    printed = [re.sub(r"PyTorch.*xllamacpp|cuda:0", "…", line) for line in printed]
+    for part in (part.strip() for row in [*rows, *printed] for part in row.split("…")):
+        assert not part or any(part in text for text in said), part
 
 
 @pytest.mark.slow
@@ -253,11 +273,11 @@ class Site:
             if name not in own and not name.startswith(("PIP_", "UV_"))
         } | settings
 
-    def _run(self, *command):
+    def _run(self, *command, cwd=ROOT, **environ):
         done = subprocess.run(
             [sys.executable, "-m", *map(str, command)],
-            cwd=ROOT,
-            env=self.environ,
+            cwd=cwd,
+            env=self.environ | environ,
             capture_output=True,
             text=True,
             check=False,
@@ -290,6 +310,11 @@ class Site:
         at = 2 if arguments[0] == "--override" else 0
         local = [*arguments[:at], *(self._local(argument) for argument in arguments[at:])]
         self._run("uv", "pip", "install", "--python", self.python, *options, *local)
+
+    def uv_sync(self, project):
+        options = ["--no-index", "--find-links", self.index, "--quiet", "--no-cache"]
+        environment = str(self.python.parents[1])
+        self._run("uv", "sync", *options, cwd=project, UV_PROJECT_ENVIRONMENT=environment)
 
     @property
     def installed(self):
@@ -327,6 +352,17 @@ def test_one_onnxruntime_is_left_by_uv(gpu_sets, site, name):
     assert site.owners == (["onnxruntime-gpu"], CUDA[name])
     site.uv(*arguments[:2], "of-a-stranger")
     assert site.owners == (["onnxruntime-gpu"], CUDA[name])
+
+
+def test_one_onnxruntime_is_left_in_the_project_of_the_page(site, tmp_path):
+    [project] = re.findall(
+        r"^```toml\n(.*?)^```$", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL
+    )
+    # Its folders are not there; the wheels of the index have their requirements.
+    project, _, _ = project.partition("[tool.uv.sources]")
+    (tmp_path / "pyproject.toml").write_text(project, "utf-8")
+    site.uv_sync(tmp_path)
+    assert site.owners == (["onnxruntime-gpu"], 13)
 
 
 def test_without_all_that_there_are_two(gpu_sets, site):

@@ -49,9 +49,19 @@ def test_the_readme_has_the_table_of_these_platforms(wheels):
 
 def test_every_distribution_is_asked_for_and_none_of_ours(wheels):
     needs = wheels.distributions()
-    assert set(needs) == {"evakit-voice", *(path.name for path in ROOT.glob("plugins/evakit-*"))}
+    plugins = {path.name for path in ROOT.glob("plugins/evakit-*")}
+    assert plugins >= wheels.LEFT_OUT
+    assert set(needs) == {"evakit-voice", *plugins} - wheels.LEFT_OUT
     assert not [line for lines in needs.values() for line in lines if line.startswith("evakit")]
     assert "click>=8.1" in needs["evakit-voice"]  # of an extra
+
+
+def test_what_a_gpu_needs_is_not_asked_for_on_each_platform(wheels):
+    lines = {line for lines in wheels.distributions().values() for line in lines}
+    assert not [
+        line for line in lines if line.startswith(("onnxruntime-gpu", "nvidia-cu", "torch"))
+    ]
+    assert "nvidia-ml-py>=13" in lines  # of the command, on each
 
 
 def wheel(folder, name, tag, *requirements):

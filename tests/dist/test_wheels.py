@@ -14,7 +14,7 @@ import pytest
 
 import evakit
 
-from .conftest import FOLDERS, ROOT, build
+from .conftest import FOLDERS, ROOT, USUAL, build
 
 
 def project(folder):
@@ -132,7 +132,7 @@ def test_installed_from_wheels_every_plugin_is_found(environment):
 
     assert {row["distribution"] for row in rows} == {
         "evakit-beep",
-        *(project(folder)["name"] for folder in FOLDERS[1:]),
+        *(project(folder)["name"] for folder in USUAL[1:]),
     }
     assert [row["reason"] for row in rows if not row["available"]] == []
 

@@ -106,12 +106,17 @@ def _ask_one(uuid: str, question: Callable[[Any, Any], int | None]) -> int | Non
 def _ask(nvml: Any, function: str, *arguments: object) -> Any:
     """Return what NVML answers, None when it does not tell.
 
+    An older distribution, `pynvml`, has a module of the same name with fewer functions.
+
     Raises:
         pynvml.NVMLError: the GPU that was asked is lost.
 
     """
+    ask = getattr(nvml, function, None)
+    if ask is None:
+        return None
     try:
-        return getattr(nvml, function)(*arguments)
+        return ask(*arguments)
     except nvml.NVMLError as error:
         if error.value in _LOST:
             raise
@@ -151,7 +156,7 @@ def _gpu(nvml: Any, handle: Any, index: int) -> list[Gpu]:
         uuid = _ask(nvml, "nvmlDeviceGetUUID", handle) or uuid
         name = _ask(nvml, "nvmlDeviceGetName", handle) or name
         mig = _ask(nvml, "nvmlDeviceGetMigMode", handle)
-        has_mig = mig is not None and mig[0] == nvml.NVML_DEVICE_MIG_ENABLE  # now, not at next boot
+        has_mig = mig is not None and mig[0] == 1  # now, not at next boot
         metrics = _metrics(nvml, handle)
         shared: dict[str, Any] = {
             "index": index,
@@ -214,8 +219,9 @@ def _memory(nvml: Any, handle: Any) -> Any:
     The newer call, of driver 510, keeps apart what the driver holds for itself; in the older one
     that is used, though nobody uses it.
     """
-    for version in (nvml.nvmlMemory_v2, None):
-        memory = _ask(nvml, "nvmlDeviceGetMemoryInfo", handle, version)
+    newer = [(nvml.nvmlMemory_v2,)] if hasattr(nvml, "nvmlMemory_v2") else []
+    for version in (*newer, ()):
+        memory = _ask(nvml, "nvmlDeviceGetMemoryInfo", handle, *version)
         if memory is not None and memory.total:
             return memory
     return None
@@ -229,8 +235,6 @@ def _is_integrated(nvml: Any, handle: Any) -> bool:
     try:
         return bool(nvml.nvmlDeviceGetMemoryInfo(handle).total == 0)
     except nvml.NVMLError as error:
-        if error.value in _LOST:
-            raise
         return bool(error.value == _NOT_SUPPORTED)
 
 

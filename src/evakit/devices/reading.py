@@ -201,6 +201,6 @@ def _named(processes: tuple[GpuProcess, ...] | None, root: Path) -> tuple[GpuPro
 
 def _program(pid: int, root: Path) -> str | None:
     try:
-        return (root / f"proc/{pid}/comm").read_text(errors="replace").strip() or None
+        return (root / f"proc/{pid}/comm").read_text("utf-8", "replace").strip() or None
     except OSError:  # it has ended
         return None
