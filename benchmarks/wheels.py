@@ -100,7 +100,7 @@ class Answer:
 
 
 def distributions() -> dict[str, tuple[str, ...]]:
-    """Return what each usual distribution of ours requires of others, with all extras but CUDA's."""
+    """Return what each usual distribution of ours requires of others; all extras but CUDA's."""
     found = {}
     for file in (ROOT / "pyproject.toml", *sorted(ROOT.glob("plugins/*/pyproject.toml"))):
         project = tomllib.loads(file.read_text("utf-8"))["project"]

@@ -26,16 +26,17 @@ failure (one sentence says which), 2 for wrong usage, 130 after Ctrl-C. `NAME` o
 
 With `--json`:
 
-- `doctor` prints one object: `device` (what was asked for), `exit_code`, `findings` (each with `code`,
-  `severity`, `what`, `evidence`, `fix`, `engine` and `error`, the first being the one to cure first),
-  `usable` (the engines that nothing keeps from the GPU), `trials` (with `--deep`: what was loaded,
-  `label`, `proof` and `warm_up`, and `on_cpu` beside what ran on a GPU) and `machine`. Its exit
-  status is 0 when all is well, 1 when something was found, and 2 when something could not be told.
+- `doctor` prints one object: `device` (what was asked for), `exit_code`, `findings` (each with
+  `code`, `severity`, `what`, `evidence`, `fix`, `engine` and `error`, the first being the one to
+  cure first), `usable` (the engines that nothing keeps from the GPU), `trials` (with `--deep`: what
+  was loaded, `label`, `proof` and `warm_up`, and `on_cpu` beside what ran on a GPU) and `machine`.
+  Its exit status is 0 when all is well, 1 when something was found, and 2 when something could not
+  be told.
 - `ask` and `demo` print one object: `heard`, `language`, `reply`, `audio` (the file's path),
   `input_s`, `timings` (`transcription_s`, `first_token_s`, `first_audio_s`, `total_s`: delays from
   the end of the input, with the models loaded; null where a stage did not run), and `backends` (for
-  each stage `name`, `model`, `device`, `degraded`, which is why a GPU that was preferred is not used,
-  and `verdict`, what is proven of that).
+  each stage `name`, `model`, `device`, `degraded`, which is why a GPU that was preferred is not
+  used, and `verdict`, what is proven of that).
 - `transcribe` prints one object a line: `path` as given, `text`, `language`, `input_s`, `elapsed_s`
   (loading not counted).
 - `say` prints one object: `audio`, `duration_s`, `first_audio_s`, `elapsed_s`, `backend` (as above).

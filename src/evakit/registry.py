@@ -36,6 +36,7 @@ _KNOWN: Final = {
     ("stt", "whisper"): "evakit-whisper",
     ("vad", "silero"): "evakit-whisper",
     ("llm", "llamacpp"): "evakit-llamacpp",
+    ("llm", "transformers"): "evakit-transformers",
     ("tts", "piper"): "evakit-piper",
 }
 
