@@ -39,7 +39,8 @@ With `--json`:
   used, and `verdict`, what is proven of that).
 - `transcribe` prints one object a line: `path` as given, `text`, `language`, `input_s`, `elapsed_s`
   (loading not counted).
-- `say` prints one object: `audio`, `duration_s`, `first_audio_s`, `elapsed_s`, `backend` (as above).
+- `say` prints one object: `audio`, `duration_s`, `first_audio_s`, `elapsed_s`, and `backend`, as
+  `ask` does.
 - `config` prints an array: `setting`, its `value` as TOML would have it (null for none, `***` for a
   secret), its `source` (`argument`, `environment`, `file` or `default`), the `place` where it
   stands, and what it `hides`, each with `value`, `source` and `place`.

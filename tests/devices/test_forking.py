@@ -28,10 +28,15 @@ print(json.dumps([Instruments().is_forked_after_cuda(), *child]))
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 
 
+LOADED = 'library = ctypes.CDLL("libcuda.so.1")'
+
+
 @pytest.mark.parametrize(
-    ("before", "is_after_cuda"), [('ctypes.CDLL("libcuda.so.1")', True), ("", False)]
+    ("before", "is_after_cuda"),
+    [(f"{LOADED}; library.cuInit(0)", True), (LOADED, False), ("", False)],
+    ids=["initialised", "only loaded, as NVML does", "not there"],
 )
-def test_a_child_knows_whether_cuda_was_loaded_before_it(fake_cuda, before, is_after_cuda):
+def test_a_child_knows_whether_cuda_was_initialised_before_it(fake_cuda, before, is_after_cuda):
     in_parent, in_child, is_same_manager = run(FORK.format(before=before), fake_cuda())
     assert (in_parent, in_child) == (False, is_after_cuda)
     assert not is_same_manager

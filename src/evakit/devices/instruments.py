@@ -20,6 +20,7 @@ from .reading import pin_device_order, take_inventory
 
 __all__ = ["Instruments"]
 
+_is_cuda_initialised = False  # as the last fork began
 _forked_after_cuda = False
 
 _FRESH: Final = 1.0  # seconds that an inventory is good for
@@ -53,8 +54,8 @@ class Instruments:
         return nvml.memory_used(uuid)
 
     def is_forked_after_cuda(self) -> bool:
-        """Say whether this process was forked from one that had loaded CUDA: CUDA works in no such
-        child.
+        """Say whether this process was forked from one that had initialised CUDA: it works in no
+        such child.
         """
         return _forked_after_cuda
 
@@ -63,10 +64,17 @@ class Instruments:
         return cuda.active_contexts()
 
 
+def _before_fork() -> None:
+    # In the child CUDA answers as if it had never been initialised. That its library is loaded
+    # tells nothing: NVML loads it too.
+    global _is_cuda_initialised  # noqa: PLW0603 (it is a fact of the process)
+    _is_cuda_initialised = cuda.is_initialised() is True
+
+
 def _after_fork() -> None:
-    global _forked_after_cuda  # noqa: PLW0603 (it is a fact of the process)
-    _forked_after_cuda = _forked_after_cuda or cuda.loaded_libcuda() is not None
+    global _forked_after_cuda  # noqa: PLW0603 (likewise)
+    _forked_after_cuda = _forked_after_cuda or _is_cuda_initialised
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(before=_before_fork, after_in_child=_after_fork)

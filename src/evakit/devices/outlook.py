@@ -42,7 +42,7 @@ def look_out(
     """Return the GPUs that nothing rules out for `request`, or what rules all of them out.
 
     `engines` are those that the component runs on; `quarantined` says of GPUs that are not used
-    any more why; `is_forked`, that this process was forked from one that had loaded CUDA.
+    any more why; `is_forked`, that this process was forked from one that had initialised CUDA.
     """
     visible = machine.inventory.visible
     # What could not be told of the machine counts as well: without it, nothing can be proven.

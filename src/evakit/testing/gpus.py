@@ -76,7 +76,7 @@ class SimulatedMachine(Instruments):
         self.contexts: set[str] = set()
         """The GPUs on which this process has an active context."""
         self.is_forked = False
-        """Whether this process was forked from one that had loaded CUDA."""
+        """Whether this process was forked from one that had initialised CUDA."""
         self.lost: dict[str, str] = {}
         """GPUs that do not answer any more, and why."""
 

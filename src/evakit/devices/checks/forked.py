@@ -1,7 +1,7 @@
 """A worker that was forked from a program that uses the GPU: row 19, which only shows at run time.
 
 CUDA cannot be used in a forked child of a process that has initialised it, and nothing on disk
-tells. It is noticed in two ways: CUDA's library was there already as the process was forked, or
+tells. It is noticed in two ways: CUDA was initialised already as the process was forked, or
 an engine fails with one of the texts below. What may not live here: looking at processes.
 """
 
@@ -38,8 +38,8 @@ def forked_worker(
 
 
 def forked_process() -> Finding:
-    """Return the finding for a process that was forked from one that had loaded CUDA."""
-    return _finding(f"CUDA was loaded before process {os.getpid()} was forked", None)
+    """Return the finding for a process that was forked from one that had initialised CUDA."""
+    return _finding(f"CUDA was initialised before process {os.getpid()} was forked", None)
 
 
 def _finding(evidence: str, engine: str | None) -> Finding:
