@@ -25,12 +25,18 @@ class LoadedBackend:
 
     @property
     def device(self) -> str:
-        """Where it runs: `cpu`, `remote`, `cuda:0` if that is proven, else `drifted` or `lost`."""
+        """Where it runs, for programs.
+
+        `cpu`, `remote`, `cuda:0` if that is proven, or `drifted` or `lost`.
+        """
         return self.lease.place
 
     @property
     def label(self) -> str:
-        """The same for people, who are told why too: `cpu (degraded)`, `cpu (by design)`."""
+        """Where it runs, for people, who are told why too.
+
+        As `device`, or `cpu (degraded)` or `cpu (by design)`.
+        """
         return self.lease.label
 
     @property

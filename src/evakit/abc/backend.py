@@ -120,9 +120,9 @@ class Backend(ABC):
     # exact device, `warm_up`, `evidence`; then `quick_check` from time to time.
 
     probe: ClassVar[str | None] = None
-    """`module:function`, called with a device's name in a process of its own before the first
-    load on that GPU: for an engine that ends the process where a library is missing. It raises
-    what is wrong."""
+    """A function that is called with a device's name, in a process of its own, before the first
+    load on that GPU, and raises what is wrong; for an engine that ends the process where a library
+    is missing. Written as `module:function`."""
 
     def vram_estimate(self, context: LoadContext) -> int | None:
         """Say how many bytes of a GPU's memory it will take, for its weights and its work.

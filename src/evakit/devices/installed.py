@@ -50,7 +50,7 @@ class Wheel:
     is_cpu_only: bool | None = None
     """Whether it was built without CUDA; None when its files do not tell."""
     evidence: str = ""
-    """What was looked at and what it said: `torch/version.py: cuda = None`."""
+    """What was looked at and what it said, for people."""
     owners: tuple[Owner, ...] = field(default=(), converter=_all)
     """The distributions that have files in the import package; more than one shadow each other."""
 

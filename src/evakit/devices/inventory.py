@@ -28,7 +28,7 @@ class Host:
     machine: str
     """`x86_64`, `aarch64`, `arm64`."""
     nvidia_pci: tuple[str, ...] = field(default=(), converter=_all)
-    """The PCI addresses of NVIDIA's display and 3D devices, `0000:01:00.0`."""
+    """The PCI addresses of NVIDIA's display and 3D devices."""
     kernel_driver: str | None = None
     """The version of NVIDIA's kernel module that is loaded; None when none is."""
     container: str | None = None
@@ -78,7 +78,7 @@ class Gpu:
     index: int
     """Its number in NVML's order, that of the PCI bus; a MIG instance has its parent's."""
     cuda_index: int | None = None
-    """Its number for this process: the N of `cuda:N`; None when it may not be seen."""
+    """Its CUDA number for this process; None when it may not be seen."""
     compute_capability: tuple[int, int] | None = None
     memory_total: int | None = None
     memory_free: int | None = None
@@ -128,7 +128,7 @@ class Inventory:
 
     @property
     def visible(self) -> tuple[Gpu, ...]:
-        """Those that this process may use, in the order of their `cuda:N`."""
+        """Those that this process may use, in the order of their CUDA numbers."""
         seen = [gpu for gpu in self.gpus if gpu.cuda_index is not None and gpu.lost is None]
         return tuple(sorted(seen, key=lambda gpu: gpu.cuda_index or 0))
 

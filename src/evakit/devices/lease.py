@@ -67,7 +67,7 @@ class Lease:
     request: DeviceRequest
     backend: Placeable = field(repr=False)
     device: Device
-    """Where it was loaded: `cuda:0`, `cpu`, `remote`."""
+    """The exact device that it was loaded on."""
     gpu: Gpu | None = None
     """The GPU, as it was before loading; None on the CPU and elsewhere."""
     state: LeaseState = LeaseState.LOADING
@@ -110,7 +110,10 @@ class Lease:
 
     @property
     def label(self) -> str:
-        """Where it runs, for people: `cuda:0`, `cpu`, `cpu (degraded)`, `cpu (by design)`."""
+        """Where it runs, for people, who are told why too.
+
+        For one, `cuda:0`, `cpu`, `cpu (degraded)` or `cpu (by design)`.
+        """
         if self.place != "cpu":
             return self.place
         if self.request.binding is Binding.BY_DESIGN:

@@ -46,7 +46,7 @@ class DeviceRequest:
     """The backend's name, for messages."""
     policy: Policy = Policy.PREFER
     device: Device = CUDA
-    """`cuda` is any GPU, `cuda:1` and a UUID are that one."""
+    """Any GPU where it is `cuda`, and that one where it is a number or a UUID."""
     binding: Binding = Binding.ASKED
     vram_bytes: int | None = None
     """How much of the GPU's memory it may take; None leaves it to the backend's estimate."""
