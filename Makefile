@@ -109,7 +109,7 @@ clean: ## Remove the environments; the models stay
 	@echo "Installing PyTorch, and what its tests need"
 	@$(@D)/bin/python $(PIP) --upgrade pip
 	@$(if $(TORCH_INDEX),$(@D)/bin/python $(PIP) --no-deps --index-url $(TORCH_INDEX) torch)
-	@$(@D)/bin/python $(PIP) --editable '.[cli]' --editable $(TORCH) --group test-torch
+	@$(@D)/bin/python $(PIP) --editable '.[cli,media]' --editable $(TORCH) --group test-torch
 	@touch $@
 
 # The constraint on onnxruntime is one on the build for the CPU.
