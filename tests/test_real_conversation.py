@@ -66,7 +66,7 @@ def test_a_spoken_question_is_heard_and_answered_aloud(conversation, clips):
 
 
 def test_each_device_is_what_the_engine_says(conversation):
-    observed = {stage: b.placement.observed for stage, b in conversation.backends.items()}
+    observed = {stage: b.lease.seen for stage, b in conversation.backends.items()}
 
     assert {b.device for b in conversation.backends.values()} == {"cpu"}
     assert "ctranslate2" in observed["stt"].lower()
