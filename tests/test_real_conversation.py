@@ -51,7 +51,9 @@ def conversation():
 
 def resources():
     gc.collect()
-    return threading.active_count(), len(os.listdir("/proc/self/fd"))
+    # Workers wait a second for more to do, and how many a turn needs depends on who is quicker.
+    threads = [thread for thread in threading.enumerate() if thread.name != "evakit-worker"]
+    return len(threads), len(os.listdir("/proc/self/fd"))
 
 
 def test_a_spoken_question_is_heard_and_answered_aloud(conversation, clips):
@@ -89,7 +91,7 @@ def test_twenty_turns_keep_history_and_end_with_the_threads_and_files_of_the_fir
         assert len(conversation.history) == 40
         threads, files = resources()
         assert files == first[1]
-        assert threads <= first[0]  # fewer, when an idle worker was retired meanwhile
+        assert threads == first[0]
 
 
 def test_leaving_a_turn_stops_the_engines_and_the_conversation_goes_on(conversation):
