@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ._logging import keep_quiet
 
 if TYPE_CHECKING:
-    from . import abc, errors, settings
+    from . import abc, devices, errors, settings
     from ._choices import backend
     from ._loaded import LoadedBackend
     from ._sync import Conversation, Turn
@@ -136,6 +136,7 @@ __all__ = [
     "Word",
     "abc",
     "backend",
+    "devices",
     "errors",
     "hookimpl",
     "settings",
@@ -146,7 +147,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
-    elif name in {"abc", "errors", "settings"}:
+    elif name in {"abc", "devices", "errors", "settings"}:
         value = importlib.import_module(f".{name}", __name__)
     else:
         raise AttributeError(f"module 'evakit' has no attribute {name!r}")

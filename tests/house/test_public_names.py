@@ -45,7 +45,7 @@ def test_everything_that_evakit_offers_can_be_had():
 def test_every_name_has_a_home():
     homes = set(evakit._HOMES)
     assert homes <= set(evakit.__all__)
-    assert set(evakit.__all__) - homes == {"abc", "errors", "settings"}
+    assert set(evakit.__all__) - homes == {"abc", "devices", "errors", "settings"}
     for name, home in evakit._HOMES.items():
         assert name in importlib.import_module(f"evakit.{home}").__all__, f"{home}: {name}"
 
