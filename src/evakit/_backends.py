@@ -34,7 +34,7 @@ __all__ = ["STAGES", "Backends"]
 STAGES: Final = ("stt", "llm", "tts")
 """What a turn goes through, in order."""
 
-_log = logger(__name__)
+_log = logger("evakit.stack")  # the name under which people know it
 
 B = TypeVar("B", bound=Backend)
 
