@@ -5,7 +5,7 @@ What may not live here: who holds the Stack and for how long (`stack.py`), turns
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
@@ -61,7 +61,6 @@ class Backends:
         self._devices = devices
         self._evict = evict
         self._voices: VoiceChoice | None = None
-        self._proven_voices = 0
         self._created: list[Backend] = []  # what has to be unloaded, loaded or not
 
     @property
@@ -101,13 +100,13 @@ class Backends:
         async with anyio.create_task_group() as tasks:
             for stage, (backend, outlook) in outlooks.items():
                 tasks.start_soon(self._load_one, stage, backend, outlook)
-        self._proven_voices = 0 if self._voices is None else self._voices.n_ready
 
     async def _load_one(self, stage: str, new: Backend, outlook: Outlook) -> None:
         folders = await self._fetch(new.models())
         model, voices = new.model_name, None
         if isinstance(new, TTS):  # its voices are its models
-            voices = VoiceChoice(new, self._fetch, self._settings.voice)
+            prepare = partial(self._prepare, new)
+            voices = VoiceChoice(new, self._fetch, self._settings.voice, prepare)
             with self._settings.explaining("tts", "voice", "language"):
                 voice = voices.find(None, self._only_language)
             if voice is not None:
@@ -162,12 +161,15 @@ class Backends:
             "language": language in self._settings.language,
         }
         with self._settings.explaining(*(name for name, holds in settled.items() if holds)):
-            voice = await self._voices.choose(name, language)
-        tts = self.loaded.get("tts")
-        if tts is not None and self._voices.n_ready != self._proven_voices:
-            self._proven_voices = self._voices.n_ready
-            self._manager.prove_again(tts.lease)  # a voice is a model of its own
-        return voice
+            return await self._voices.choose(name, language)
+
+    async def _prepare(self, tts: TTS, voice: Voice, folders: Mapping[str, Path]) -> None:
+        loaded = self.loaded.get("tts")
+        if loaded is None:  # it is being loaded, and proven when that is done
+            await tts.prepare_voice(voice, folders)
+        else:  # a voice is a model of its own
+            async with self._manager.growing(loaded.lease):
+                await tts.prepare_voice(voice, folders)
 
     async def check(self, *, thorough: bool = False) -> None:
         """Check that every model is where it was proven to be, which takes microseconds; where one
@@ -187,23 +189,27 @@ class Backends:
             await _threads.run(partial(self._manager.check, leases, thorough=True))
 
     async def unload(self) -> list[EvakitError]:
-        """Unload everything that was made and return what went wrong."""
+        """Unload everything that was made, to the end, and return what went wrong."""
         failures: list[EvakitError] = []
-        while self._created:
-            created = self._created.pop()
-            created.in_stack = False
-            leases = [one.lease for one in self.loaded.values() if one.backend is created]
-            try:
-                with errors_of(BackendError, created.name, "unloading"):
-                    for lease in leases:
-                        await self._manager.release(lease)
-                    if not leases:  # it was not placed, or not to its end
-                        await created.unload()
-            except EvakitError as error:
-                failures.append(error)
+        with anyio.CancelScope(shield=True):
+            while self._created:
+                created = self._created.pop()
+                created.in_stack = False
+                try:
+                    await self._unload_one(created)
+                except EvakitError as error:
+                    failures.append(error)
         self.loaded.clear()
         self._voices = None
         return failures
+
+    async def _unload_one(self, created: Backend) -> None:
+        leases = [one.lease for one in self.loaded.values() if one.backend is created]
+        with errors_of(BackendError, created.name, "unloading"):
+            for lease in leases:
+                await self._manager.release(lease)
+            if not leases:  # it was not placed, or not to its end
+                await created.unload()
 
     async def _fetch(self, models: Iterable[Model]) -> dict[str, Path]:
         return {

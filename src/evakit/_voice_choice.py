@@ -26,17 +26,14 @@ class VoiceChoice:
         tts: TTS,
         fetch: Callable[[Iterable[Model]], Awaitable[Mapping[str, Path]]],
         usual: str | None,
+        prepare: Callable[[Voice, Mapping[str, Path]], Awaitable[None]],
     ) -> None:
         self._tts = tts
         self._fetch = fetch
+        self._prepare = prepare
         self._usual = usual
         self._ready: dict[str, Voice] = {}
         self._preparing: dict[str, anyio.Lock] = {}
-
-    @property
-    def n_ready(self) -> int:
-        """How many voices are ready to speak."""
-        return len(self._ready)
 
     def forget(self) -> None:
         """Forget which voices are ready: the TTS was loaded anew."""
@@ -58,7 +55,7 @@ class VoiceChoice:
             async with self._preparing.setdefault(voice.name, anyio.Lock()):
                 if voice.name not in self._ready:
                     folders = await self._fetch(self._tts.voice_models(voice))
-                    await self._tts.prepare_voice(voice, folders)
+                    await self._prepare(voice, folders)
                     self._ready[voice.name] = voice
         return voice
 

@@ -10,7 +10,7 @@ import os
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Final, Self, TypeVar
 
 import anyio
 from anyio.lowlevel import current_token
@@ -39,6 +39,8 @@ from .voices import Voice, normalize_languages
 __all__ = ["Stack"]
 
 B = TypeVar("B", bound=Backend)
+
+_RUNS: Final = {"cpu": "runs on the CPU", "drifted": "has drifted", "lost": "is lost"}
 
 
 class Stack:
@@ -159,7 +161,7 @@ class Stack:
         """What runs on the CPU though a GPU was preferred, and why: a sentence each."""
         loaded = self._backends.loaded
         return tuple(
-            f"{stage} {loaded[stage].name} runs on the CPU: {loaded[stage].degraded}"
+            f"{stage} {loaded[stage].name} {_RUNS[loaded[stage].device]}: {loaded[stage].degraded}"
             for stage in STAGES
             if stage in loaded and loaded[stage].degraded
         )
@@ -347,13 +349,16 @@ class Stack:
         """Unload everything, if no turn runs, to make room; the next turn loads it again."""
         if self._loaded_in != current_token() or self._lock is None or self._lock.locked():
             return False  # of another event loop, or loading itself
-        async with self._lock:
-            if self._uses or not self._ready:
-                return False
-            self._ready = False
-            for failure in await self._backends.unload():
-                raise failure
-            return True
+        failures = []
+        with anyio.CancelScope(shield=True):  # who wants the room may be cancelled meanwhile
+            async with self._lock:
+                if self._uses or not self._ready:
+                    return False
+                self._ready = False
+                failures = await self._backends.unload()
+        for failure in failures:
+            raise failure
+        return True
 
     def _need(self, stage: str, kind: type[B]) -> B:
         found = self._backends.get(stage, kind)

@@ -7,10 +7,11 @@ import pickle
 import threading
 from pathlib import Path
 
+import anyio
 import numpy as np
 import pytest
 
-from evakit.abc import VAD, BlockingVAD, BlockingVADSession, LoadContext, VADSession
+from evakit.abc import VAD, BlockingTTS, BlockingVAD, BlockingVADSession, LoadContext, VADSession
 from evakit.testing.fakes import EnergyVAD
 
 
@@ -93,3 +94,33 @@ async def test_a_vad_session_may_give_something_back(anyio_backend):
     async with Remote().open() as session:
         assert session.is_open
     assert not session.is_open
+
+
+@pytest.mark.anyio
+async def test_a_model_that_is_loaded_after_nobody_waits_for_it_is_unloaded_at_once():
+    begun, go_on, done = threading.Event(), threading.Event(), threading.Event()
+
+    class Slow(BlockingTTS):
+        name = "slow"
+        is_loaded = False
+
+        def load_model(self, context):
+            begun.set()
+            go_on.wait(5)
+            self.is_loaded = True
+
+        def unload_model(self):
+            self.is_loaded = False
+            done.set()
+
+        def synthesize(self, text, options):
+            return ()
+
+    slow = Slow()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(slow.load, LoadContext())
+        await anyio.to_thread.run_sync(begun.wait)
+        tasks.cancel_scope.cancel()
+        threading.Timer(0.1, go_on.set).start()
+    assert done.is_set()
+    assert not slow.is_loaded

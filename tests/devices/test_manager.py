@@ -14,13 +14,16 @@ from evakit.devices import (
     Device,
     DeviceManager,
     LeaseState,
+    NvmlFailure,
     Verdict,
     bind,
 )
 from evakit.devices.evidence import CONTEXT, MEMORY, MODEL, WARM_UP
 from evakit.errors import (
     BackendBusyError,
+    BackendError,
     BackendTimeoutError,
+    BackendUnavailableError,
     DeviceError,
     GpuLostError,
     MissingLibraryError,
@@ -30,6 +33,7 @@ from evakit.errors import (
     PlacementDrift,
     PlacementError,
     SilentFallbackError,
+    StorageError,
     VramBudgetError,
 )
 from evakit.testing import SimulatedMachine, SimulatedModel, rtx_4090
@@ -219,6 +223,19 @@ async def test_an_engine_that_cannot_use_the_gpu_that_is_there_goes_to_the_cpu(m
     assert model.loads == [CUDA_0, CPU]
     assert model.unloads == 1
     assert lease.degraded == "libcublas.so.12 is missing"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        BackendUnavailableError("It failed.", backend="tts"),
+        StorageError("No room for the lock."),
+        BackendBusyError("Another loads.", backend="tts"),
+    ],
+)
+async def test_whatever_keeps_it_from_the_gpu_the_cpu_will_do_for_auto(manager, machine, error):
+    lease = await place(manager, SimulatedModel(machine=machine, fails=error), "auto")
+    assert lease.degraded == str(error).rstrip(".")
 
 
 async def test_a_failure_that_is_no_matter_of_devices_is_not_hidden_by_the_cpu(manager, machine):
@@ -417,12 +434,86 @@ async def test_a_load_that_is_cancelled_leaves_nothing(manager, machine):
     assert (await place(manager, SimulatedModel(machine=machine))).is_on_gpu
 
 
+async def test_giving_back_is_done_to_its_end_also_when_it_is_cancelled(manager, machine):
+    model = SimulatedModel(machine=machine)
+    lease = await place(manager, model)
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await manager.release(lease)
+    assert (model.unloads, manager.leases) == (1, ())
+    assert machine.used[rtx_4090().uuid] == 0
+
+
+class Foreign(SimulatedModel):
+    """An engine that raises what it likes."""
+
+    def __init__(self, where, **more):
+        super().__init__(**more)
+        self.where = where
+
+    def go_off(self, where):
+        if where == self.where:
+            raise TimeoutError("the engine's own")
+
+    async def warm_up(self):
+        self.go_off("warm_up")
+        return await super().warm_up()
+
+    def evidence(self):
+        self.go_off("evidence")
+        return super().evidence()
+
+    async def unload(self):
+        await super().unload()
+        self.go_off("unload")
+
+
+@pytest.mark.parametrize("where", ["warm_up", "evidence"])
+async def test_what_an_engine_raises_is_ours_undone_and_no_hang(manager, machine, where):
+    model = Foreign(where, machine=machine)
+    with pytest.raises(BackendUnavailableError, match="the engine's own") as caught:
+        await place(manager, model)
+    assert isinstance(caught.value.__cause__, TimeoutError)
+    assert (model.unloads, manager.leases) == (1, ())
+    assert manager.report().quarantined == {}
+    assert machine.used[rtx_4090().uuid] == 0
+
+
+async def test_what_an_engine_raises_as_it_is_unloaded_is_ours(manager, machine):
+    lease = await place(manager, Foreign("unload", machine=machine))
+    with pytest.raises(BackendError, match="failed while unloading"):
+        await manager.release(lease)
+    assert manager.leases == ()
+
+
 # --- loads that hang
+
+
+async def test_who_waited_for_a_gpu_whose_load_hung_does_not_use_it(machine):
+    manager = DeviceManager(instruments=machine, load_limit=10)
+    waiting = SimulatedModel(machine=machine)
+    ends = []
+
+    async def hang():
+        with pytest.raises(GpuLostError):
+            await place(manager, SimulatedModel(machine=machine, hangs=True))
+
+    async def wait():
+        await anyio.sleep(1)
+        with pytest.raises(GpuLostError, match="is not used any more") as caught:
+            await place(manager, waiting)
+        ends.append(caught.value)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(hang)
+        tasks.start_soon(wait)
+    assert ends
+    assert waiting.loads == []
 
 
 async def test_a_load_that_hangs_ends_the_use_of_its_gpu(machine):
     manager = DeviceManager(instruments=machine, load_limit=10)
-    with pytest.raises(GpuLostError, match="within 10 s and is still at it"):
+    with pytest.raises(GpuLostError, match="within 10 s, and a thread"):
         await place(manager, SimulatedModel(machine=machine, hangs=True))
     with pytest.raises(GpuLostError, match="is not used any more by this program"):
         await place(manager, SimulatedModel(machine=machine))
@@ -505,6 +596,45 @@ async def test_a_gpu_that_is_lost_is_found_by_asking_the_driver(manager, machine
         manager.check()  # and stays so
 
 
+async def test_a_gpu_that_the_driver_does_not_list_any_more_is_lost(manager, machine):
+    lease = await place(manager, SimulatedModel(machine=machine))
+    machine.vanished.add(rtx_4090().uuid)
+    with pytest.raises(GpuLostError, match="does not list it any more"):
+        manager.check(thorough=True)
+    assert (lease.place, lease.is_on_gpu) == ("lost", False)
+
+
+async def test_a_driver_that_does_not_answer_says_nothing_of_the_gpu(manager, machine):
+    lease = await place(manager, SimulatedModel(machine=machine))
+    machine.vanished.add(rtx_4090().uuid)
+    machine.fail(NvmlFailure(code=999, text="Unknown Error"))
+    manager.check(thorough=True)
+    assert lease.place == "cuda:0"
+
+
+async def test_a_quick_check_that_fails_is_kept_and_ends_no_watch(manager, machine, monkeypatch):
+    model = SimulatedModel(machine=machine)
+    lease = await place(manager, model)
+    told = []
+
+    def broken(self):
+        raise ZeroDivisionError("the engine's own")
+
+    monkeypatch.setattr(SimulatedModel, "quick_check", broken)
+    async with manager.watching(interval=5, on_trouble=told.append):
+        await anyio.sleep(12)
+    assert [type(error) for error in told] == [GpuLostError]
+    assert lease.trouble == "ZeroDivisionError: the engine's own"
+
+
+async def test_what_is_given_back_is_not_watched(manager, machine):
+    model = SimulatedModel(machine=machine)
+    lease = await place(manager, model)
+    await manager.release(lease)
+    manager.check([lease], thorough=True)
+    assert lease.trouble is None
+
+
 async def test_a_model_that_was_only_preferred_on_a_gpu_goes_on_when_it_moves(manager, machine):
     model = SimulatedModel(machine=machine)
     lease = await place(manager, model, "auto")
@@ -512,6 +642,7 @@ async def test_a_model_that_was_only_preferred_on_a_gpu_goes_on_when_it_moves(ma
     model.device = CPU
     manager.check()
     assert lease.place == "drifted"
+    assert lease.degraded == "it was proven on cuda:0 and is so no longer: it is on cpu now"
 
 
 async def test_the_watchdog_tells_once_and_the_log_too(manager, machine, caplog):
@@ -527,14 +658,62 @@ async def test_the_watchdog_tells_once_and_the_log_too(manager, machine, caplog)
     assert caplog.text.count("no longer proven") == 1
 
 
-async def test_a_model_that_grows_is_proven_again(manager, machine):
+async def test_a_model_that_grows_is_measured_and_proven_again(manager, machine):
     model = SimulatedModel(machine=machine)
     lease = await place(manager, model)
-    manager.prove_again(lease)
-    model.device = CPU
+    async with manager.growing(lease):
+        machine.used[rtx_4090().uuid] += GIB
+    assert lease.measured == 2 * GIB
     with pytest.raises(SilentFallbackError):
-        manager.prove_again(lease)
+        async with manager.growing(lease):
+            model.device = CPU
     assert lease.place == "drifted"
+
+
+async def test_what_is_proven_again_needs_all_that_it_needed_before(manager, machine):
+    lease = await place(manager, SimulatedModel(machine=machine))
+    for kind in (CONTEXT, WARM_UP, MEMORY):
+        whole = lease.proof
+        lease.proof = evolve(whole, evidence=[e for e in whole.evidence if e.kind != kind])
+        if kind == WARM_UP:
+            with pytest.raises(PlacementError, match="has not done any work"):
+                async with manager.growing(lease):
+                    pass
+        lease.proof, lease.state, lease.trouble = whole, LeaseState.VERIFIED, None
+
+
+# --- what the machine shows
+
+
+async def test_a_context_on_another_gpu_proves_nothing_here():
+    machine = SimulatedMachine(rtx_4090(0), rtx_4090(1))
+    machine.contexts.add(rtx_4090(1).uuid)
+    manager = DeviceManager(instruments=machine)
+    model = SimulatedModel(machine=machine, opens_context=False)
+    with pytest.raises(SilentFallbackError, match="has no active CUDA context on") as caught:
+        await place(manager, model, "cuda:0")
+    assert [e.device for e in caught.value.proof.evidence if e.kind == CONTEXT] == [CPU]
+
+
+async def test_contexts_that_cannot_be_told_prove_nothing(manager, machine, monkeypatch):
+    monkeypatch.setattr(machine, "active_contexts", lambda: None)
+    with pytest.raises(PlacementError, match="it is not known whether") as caught:
+        await place(manager, SimulatedModel(machine=machine))
+    assert caught.value.proof.verdict is Verdict.UNKNOWN
+
+
+async def test_memory_that_grows_by_less_than_half_of_the_model_is_none(manager, machine):
+    model = SimulatedModel(machine=machine)
+    with pytest.raises(PlacementError, match="memory did not grow") as caught:
+        await place(manager, model, estimate=lambda _device: 10 * model.size)
+    assert caught.value.proof.verdict is Verdict.UNKNOWN
+
+
+async def test_where_memory_cannot_be_read_it_is_not_asked_for(manager, machine, monkeypatch):
+    monkeypatch.setattr(machine, "memory_used", lambda _uuid: None)
+    lease = await place(manager, SimulatedModel(machine=machine))
+    assert lease.is_on_gpu
+    assert lease.measured is None
 
 
 # --- the report

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 
+import anyio
 import pytest
 
+from evakit import _threads
 from evakit.devices import Device, DeviceManager, bind
 from evakit.devices.probing import try_in_a_child
 from evakit.errors import DriverError, MissingLibraryError, PlacementError
@@ -138,3 +141,19 @@ async def test_an_engine_that_aborts_is_not_loaded(monkeypatch):
         model, bind("auto", component="whisper", supported={"cpu", "cuda"}), model.load
     )
     assert lease.degraded.startswith("the engine ended the process")
+
+
+@pytest.mark.anyio
+async def test_a_trial_that_nobody_waits_for_any_more_is_ended(monkeypatch):
+    children = []
+
+    class Noted(subprocess.Popen):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            children.append(self)
+
+    monkeypatch.setattr(subprocess, "Popen", Noted)
+    with anyio.move_on_after(0.3):
+        await _threads.run(try_it, "never_returns")
+    (child,) = children
+    assert child.poll() is not None

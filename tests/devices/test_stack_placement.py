@@ -211,6 +211,30 @@ async def test_an_idle_stack_makes_room_and_loads_again_when_it_is_used(machine)
     assert manager.leases == ()
 
 
+async def test_making_room_is_done_to_its_end_also_where_it_is_no_longer_wanted(machine):
+    manager = DeviceManager(instruments=machine, budget=3 * GIB)
+    old = SimulatedModel(machine=machine, size=2 * GIB)
+    new = SimulatedModel(machine=machine, size=2 * GIB)
+    old.gives_memory_back = False  # so that it is waited for
+    async with stack(machine, old, "cuda", devices=manager, evictable=True):
+        with anyio.move_on_after(1):
+            async with stack(machine, new, "cuda", devices=manager):
+                pass
+        assert (old.device, old.unloads) == (None, 1)
+    assert manager.leases == ()
+
+
+async def test_a_voice_that_drifts_goes_on_degraded_where_a_gpu_was_preferred(machine, model):
+    async with (
+        stack(machine, model, "auto", tts=SecondVoiceElsewhere(model)) as loaded,
+        AsyncConversation(loaded) as conversation,
+    ):
+        await conversation.respond("Hello?")
+        reply = await conversation.respond("Bonjour ?", voice="ton")
+    assert reply.audio is not None
+    assert reply.degraded[0].startswith("tts SecondVoiceElsewhere has drifted: it was proven on")
+
+
 async def test_a_stack_in_a_turn_is_not_evicted(machine):
     manager = DeviceManager(instruments=machine, budget=3 * GIB)
     old, new = (SimulatedModel(machine=machine, size=2 * GIB) for _ in range(2))

@@ -10,6 +10,7 @@ import pytest
 # From the top; private modules stand next to what they are a part of.
 LAYERS = (
     "errors",
+    "_failures",
     "_logging",
     "privacy",
     "_forked",
@@ -53,7 +54,6 @@ LAYERS = (
     "tools",
     "resilience",
     "streams",
-    "_failures",
     "_speaker",
     "_pipeline",
     "_live",

@@ -195,7 +195,13 @@ class BlockingBackend(Backend):
         # One lane a backend, for its engine's state: the cores of a CPU, or what a GPU can do at
         # a time, are shared out by the operating system and the driver.
         self._lane = None if self.capabilities.serves_many_at_once else _threads.Lane(self.name)
-        await _threads.run(self.load_model, context, lane=self._lane, backend=self.name)
+        await _threads.run(self._load, context, lane=self._lane, backend=self.name)
+
+    def _load(self, context: LoadContext) -> None:
+        self.load_model(context)
+        if _threads.stop_asked():  # whoever waited was cancelled, or gave it up: nobody unloads it
+            self.unload_model()
+            _threads.check_cancelled()
 
     async def unload(self) -> None:
         """Run `unload_model` in a worker thread."""

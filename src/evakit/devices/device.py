@@ -15,7 +15,7 @@ from ..errors import ConfigurationError
 __all__ = ["Device", "is_device"]
 
 # The device part of a backend's name, design.md section 4.
-_DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]+)?|GPU-[0-9A-Za-z-]+|MIG-[0-9A-Za-z-]+")
+_DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]{1,9})?|GPU-[0-9A-Za-z-]+|MIG-[0-9A-Za-z-]+")
 
 
 def is_device(text: str) -> bool:

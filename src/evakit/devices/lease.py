@@ -86,6 +86,8 @@ class Lease:
     """Why it drifted or was lost."""
     evict: Evict | None = field(default=None, repr=False)
     """Unloads it where nobody uses it, and says whether it did; None when it may not be."""
+    has_hung: bool = False
+    """Whether its load did not return in time; it may still be at work."""
     used: int = 0
     """The higher, the later it was used."""
 

@@ -55,13 +55,13 @@ async def load_lock(uuid: str, *, component: str, patience: float) -> AsyncGener
 def _path(uuid: str) -> Path:
     # Those who share a machine have a folder each: a lock's file belongs to whoever made it.
     whose = hashlib.sha256(_user().encode()).hexdigest()[:12]
-    folder = Path(tempfile.gettempdir()) / f"evakit-{whose}"
     try:
+        folder = Path(tempfile.gettempdir()) / f"evakit-{whose}"
         folder.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise StorageError(
-            f"{folder} cannot be made ({error.strerror or error}), and without it two programs "
-            "could load on one GPU at once; free the temporary folder, or set TMPDIR."
+            f"The temporary folder cannot be used ({error.strerror or error}), and without it two "
+            "programs could load on one GPU at once; free it, or set TMPDIR."
         ) from error
     return folder / f"{uuid}.lock"
 

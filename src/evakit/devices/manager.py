@@ -17,8 +17,15 @@ from typing import Final
 import anyio
 
 from .. import _threads
+from .._failures import errors_of
 from .._logging import logger
-from ..errors import DeviceError, PlacementError
+from ..errors import (
+    BackendError,
+    BackendUnavailableError,
+    DeviceError,
+    PlacementError,
+    StorageError,
+)
 from .device import CPU, Device
 from .finding import Remedy
 from .instruments import Instruments
@@ -41,6 +48,8 @@ _log = logger(__name__)
 LOAD_LIMIT: Final = 300.0
 """Seconds that a load and its warm-up may take: a model of 20 GB from a slow disk takes two
 minutes, and code for a new generation of GPUs is compiled in one."""
+LOCK_PATIENCE: Final = 4 * LOAD_LIMIT
+"""Seconds to wait for other loads on the same GPU: those of the other stages among them."""
 
 
 class DeviceManager:
@@ -60,7 +69,7 @@ class DeviceManager:
         *,
         budget: Mapping[str, int] | int | None = None,
         load_limit: float = LOAD_LIMIT,
-        lock_patience: float = LOAD_LIMIT,
+        lock_patience: float = LOCK_PATIENCE,
         instruments: Instruments | None = None,
     ) -> None:
         self._instruments = instruments or Instruments()
@@ -128,12 +137,12 @@ class DeviceManager:
             try:
                 await self._on_a_gpu(lease, outlook.gpus, load, estimate)
                 return lease
-            except DeviceError as error:
-                # A load that hangs is still at work in this very backend.
-                if request.policy is Policy.REQUIRE or isinstance(error.__cause__, TimeoutError):
+            except (BackendError, DeviceError, StorageError) as error:
+                # A load that hangs may still be at work in this very backend.
+                if request.policy is Policy.REQUIRE or lease.has_hung:
                     raise
-                why = error.why or str(error).rstrip(".")
-                fix = tuple(f for f in error.fixes if isinstance(f, Remedy))
+                why = getattr(error, "why", None) or str(error).rstrip(".")
+                fix = tuple(f for f in getattr(error, "fixes", ()) if isinstance(f, Remedy))
         elif outlook.findings:
             why, fix = outlook.findings[0].what, outlook.findings[0].fix
         else:
@@ -159,7 +168,10 @@ class DeviceManager:
             async with load_lock(
                 gpu.uuid, component=request.component, patience=self._lock_patience
             ):
-                size = estimate(device)
+                if gpu.uuid in self._quarantined:  # while the lock was waited for
+                    continue
+                with errors_of(BackendUnavailableError, request.component, "estimating its size"):
+                    size = estimate(device)
                 limit = size if request.vram_bytes is None else request.vram_bytes
                 admission = await self._make_room(gpu, limit or 0)
                 if not admission.fits:
@@ -169,6 +181,9 @@ class DeviceManager:
                 lease.device, lease.gpu, lease.reserved = device, admission.gpu, admission.needed
                 await self._try(lease, load, estimate=size)
                 return
+        if not refusals:
+            machine = await _threads.run(self._instruments.machine)
+            raise refused(request, look_out(machine, request, (), self._quarantined).findings)
         best = min(refusals, key=lambda refusal: refusal.missing)
         raise no_room(request, best, self._ledger.holders(best.gpu))
 
@@ -214,29 +229,45 @@ class DeviceManager:
         except BaseException as error:
             lease.state = LeaseState.RELEASED
             self._ledger.remove(lease)
-            if isinstance(error.__cause__, TimeoutError):
+            if lease.has_hung:
                 self._stuck += 1
                 if lease.gpu is not None:
                     self._quarantined[lease.gpu.uuid] = str(error)
             raise
         lease.state = LeaseState.DEGRADED if lease.degraded else LeaseState.VERIFIED
 
-    def prove_again(self, lease: Lease) -> None:
-        """Look at a model again that has grown since it was proven: by a voice, for one.
+    @asynccontextmanager
+    async def growing(self, lease: Lease) -> AsyncGenerator[None]:
+        """Add to a model in the block, as to a TTS a voice: under the load lock of its GPU, and
+        proven again afterwards.
 
         Raises:
             PlacementError: what was added is somewhere else; the lease takes no more work.
 
         """
+        if lease.gpu is None:
+            yield
+        else:
+            uuid, component = lease.gpu.uuid, lease.request.component
+            async with load_lock(uuid, component=component, patience=self._lock_patience):
+                before = await _threads.run(self._instruments.memory_used, uuid)
+                yield
+                after = await _threads.run(self._instruments.memory_used, uuid)
+            if before is not None and after is not None:
+                lease.measured = (lease.measured or 0) + max(0, after - before)
         look_again(lease)
 
     async def release(self, lease: Lease) -> None:
-        """Unload what `lease` is for and wait for its memory to come back; twice is fine."""
+        """Unload what `lease` is for and wait for its memory to come back; twice is fine.
+
+        Is done to its end also where the caller is cancelled meanwhile.
+        """
         if lease.state is LeaseState.RELEASED:
             return
         lease.state = LeaseState.RELEASED
         try:
-            await give_back(lease, self._instruments)
+            with anyio.CancelScope(shield=True):
+                await give_back(lease, self._instruments)
         finally:
             self._ledger.remove(lease)
 
@@ -260,6 +291,10 @@ class DeviceManager:
         if thorough:
             inventory = self._instruments.machine(fresh=True).inventory
             lost = {gpu.uuid: gpu.lost for gpu in inventory.gpus if gpu.lost}
+            listed = {gpu.uuid for gpu in inventory.gpus}
+            if inventory.nvml is None:  # the driver answers, and has a GPU no more
+                ours = {lease.gpu.uuid for lease in self.leases if lease.gpu is not None}
+                lost |= dict.fromkeys(ours - listed, "the driver does not list it any more")
         for lease in self.leases if leases is None else leases:
             error = examine(lease, contexts=contexts, lost=lost)
             if error is not None and ends_work(lease):
@@ -315,11 +350,25 @@ class DeviceManager:
 
 
 @cache
-def default_manager() -> DeviceManager:
-    """Return the manager that the Stacks of this process share."""
+def _shared() -> DeviceManager:
     return DeviceManager()
 
 
+_making = threading.Lock()
+
+
+def default_manager() -> DeviceManager:
+    """Return the manager that the Stacks of this process share."""
+    with _making:
+        return _shared()
+
+
+def _after_fork() -> None:
+    """Let a forked child make its own: what its parent's holds is of no use to it."""
+    global _making  # noqa: PLW0603 (it may have been held in another thread)
+    _making = threading.Lock()
+    _shared.cache_clear()
+
+
 if hasattr(os, "register_at_fork"):
-    # What its parent's manager holds is of no use to a forked child; it makes one of its own.
-    os.register_at_fork(after_in_child=default_manager.cache_clear)
+    os.register_at_fork(after_in_child=_after_fork)

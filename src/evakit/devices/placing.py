@@ -12,8 +12,15 @@ import anyio
 from attrs import frozen
 
 from .. import _threads
+from .._failures import errors_of
 from .._logging import logger
-from ..errors import BackendTimeoutError, EvakitError, GpuLostError
+from ..errors import (
+    BackendError,
+    BackendTimeoutError,
+    BackendUnavailableError,
+    EvakitError,
+    GpuLostError,
+)
 from .device import CPU, Device
 from .evidence import CONTEXT, MEMORY, MODEL, WARM_UP, Evidence, Proof, Strength, Verdict, judge
 from .instruments import Instruments
@@ -21,6 +28,7 @@ from .lease import Lease, LeaseState
 from .ledger import shown
 from .refusal import not_proven
 from .request import Binding
+from .watch import ends_work, mark
 
 __all__ = ["Load", "attempt", "give_back", "look_again"]
 
@@ -67,27 +75,27 @@ async def attempt(
 
     Raises:
         PlacementError: it is not there, or it cannot be proven to be.
-        GpuLostError: loading on a GPU took longer than `limit` seconds; it is still under way.
+        GpuLostError: loading on a GPU took longer than `limit` seconds, and may still be under way.
         BackendTimeoutError: the same on the CPU.
         EvakitError: loading failed.
 
     """
     uuid = None if lease.gpu is None else lease.gpu.uuid
+    component = lease.request.component
     before = await _Readings.take(instruments, uuid)
     try:
-        with anyio.fail_after(limit):
+        with anyio.move_on_after(limit) as scope:
             await load(lease.device, lease.request.vram_bytes)
-            lease.warm_up = await lease.backend.warm_up()
-    except TimeoutError as error:
-        raise _hung(lease, limit) from error
-    except BaseException as error:
-        await _undo(lease, before, instruments, error)
-        raise
-    try:
+            with errors_of(BackendUnavailableError, component, "warming up"):
+                lease.warm_up = await lease.backend.warm_up()
+        if scope.cancelled_caught:
+            lease.has_hung = True
+            raise _hung(lease, limit)
         after = await _Readings.take(instruments, uuid)
         if before.memory is not None and after.memory is not None:
             lease.measured = max(0, after.memory - before.memory)
-        lease.proof = _look(lease, before, after, estimate=estimate, ours=ours)
+        with errors_of(BackendUnavailableError, component, "showing where it is"):
+            lease.proof = _look(lease, before, after, estimate=estimate, ours=ours)
         if not _is_enough(lease, lease.proof):
             raise not_proven(lease.request, lease.proof)
     except BaseException as error:
@@ -154,7 +162,7 @@ def look_again(lease: Lease) -> None:
     """Judge what the engine shows now, with what the machine showed when the lease was proven.
 
     Raises:
-        PlacementError: it is not, or no longer, where it was to be; its state says so.
+        PlacementError: it is not, or no longer, where it was required to be; its state says so.
 
     """
     proof = lease.proof
@@ -165,8 +173,9 @@ def look_again(lease: Lease) -> None:
     lease.proof = judge(lease.device, [*lease.backend.evidence(), *kept], required=required)
     if not _is_enough(lease, lease.proof):
         error = not_proven(lease.request, lease.proof)
-        lease.state, lease.trouble = LeaseState.DRIFTED, error.why
-        raise error
+        mark(lease, LeaseState.DRIFTED, error.why or "what was added is somewhere else")
+        if ends_work(lease):
+            raise error
 
 
 def _seen(kind: str, device: Device, says: str, *, share: float | None = None) -> Evidence:
@@ -189,14 +198,14 @@ def _hung(lease: Lease, limit: float) -> EvakitError:
     component = lease.request.component
     if lease.gpu is None:
         return BackendTimeoutError(
-            f"{component} was not loaded within {limit:g} s and is still at it, in a thread that "
+            f"{component} was not loaded within {limit:g} s, and a thread that is still at it "
             "cannot be stopped; start the program again, or allow more time.",
             backend=component,
             seconds=limit,
         )
     return GpuLostError(
-        f"{component} was not loaded on {lease.gpu.name} within {limit:g} s and is still at it, "
-        f"in a thread that cannot be stopped; {lease.gpu.uuid} is not used again by this program: "
+        f"{component} was not loaded on {lease.gpu.name} within {limit:g} s, and a thread that is "
+        f"still at it cannot be stopped, so that this program does not use {lease.gpu.uuid} again; "
         "start it again, or allow more time.",
         component=component,
         wanted=lease.request.device.name,
@@ -208,7 +217,8 @@ async def _undo(
 ) -> None:
     with anyio.CancelScope(shield=True):
         try:
-            await lease.backend.unload()
+            with errors_of(BackendError, lease.request.component, "unloading"):
+                await lease.backend.unload()
         except EvakitError as failure:
             error.add_note(f"Then, while it was undone: {failure}")
         await _wait_for_memory(lease, before.memory, instruments)
@@ -218,7 +228,8 @@ async def give_back(lease: Lease, instruments: Instruments) -> None:
     """Unload what `lease` is for, and wait until the GPU has its memory back."""
     uuid = None if lease.gpu is None else lease.gpu.uuid
     before = None if uuid is None else await _threads.run(instruments.memory_used, uuid)
-    await lease.backend.unload()
+    with errors_of(BackendError, lease.request.component, "unloading"):
+        await lease.backend.unload()
     taken = lease.measured or 0
     target = None if before is None else round(before - _RECOVERED * taken)
     await _wait_for_memory(lease, target, instruments)

@@ -9,9 +9,10 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from typing import Final
 
-from .. import errors
+from .. import _threads, errors
 from ..errors import MissingLibraryError, PlacementError
 from .device import Device
 from .finding import Remedy
@@ -20,6 +21,7 @@ from .request import DeviceRequest
 __all__ = ["try_in_a_child"]
 
 _LIMIT: Final = 120.0  # seconds; the code for a new generation of GPUs is compiled in one minute
+_POLL: Final = 0.1  # seconds between two looks at whether anybody still waits
 _SHOWN: Final = 300  # characters of what the engine wrote
 
 
@@ -38,12 +40,9 @@ def try_in_a_child(
     if getattr(sys, "frozen", False):  # a program in one file has no interpreter to start
         return
     command = [sys.executable, "-m", "evakit.devices.probe", target, device.name]
-    try:
-        done = subprocess.run(  # noqa: S603 (this interpreter, a function that a plugin names)
-            command, capture_output=True, stdin=subprocess.DEVNULL, timeout=limit, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise _error(request, PlacementError, f"it did not return within {limit:g} s") from error
+    done = _run(command, limit)
+    if done is None:
+        raise _error(request, PlacementError, f"it did not return within {limit:g} s")
     if done.returncode == 0:
         return
     if done.returncode == 1 and (told := _told(done.stdout)):
@@ -51,6 +50,25 @@ def try_in_a_child(
     end = _end(done.returncode)
     words = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
     raise _error(request, MissingLibraryError, ": ".join([end, *words])[:_SHOWN])
+
+
+def _run(command: list[str], limit: float) -> subprocess.CompletedProcess[bytes] | None:
+    """Run it and return what came of it, or None where it took too long; leave nothing running."""
+    deadline = time.monotonic() + limit
+    with subprocess.Popen(  # noqa: S603 (this interpreter, a function that a plugin names)
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as child:
+        try:
+            while time.monotonic() < deadline:
+                _threads.check_cancelled()
+                try:
+                    out, err = child.communicate(timeout=_POLL)
+                except subprocess.TimeoutExpired:
+                    continue
+                return subprocess.CompletedProcess(command, child.returncode, out, err)
+            return None
+        finally:
+            child.kill()
 
 
 def _told(output: bytes) -> tuple[type[PlacementError], str] | None:

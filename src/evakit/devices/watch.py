@@ -12,7 +12,7 @@ from ..errors import DeviceError, GpuLostError, PlacementDrift, PlacementError
 from .lease import Lease, LeaseState
 from .request import Binding, Policy
 
-__all__ = ["ends_work", "examine"]
+__all__ = ["ends_work", "examine", "mark"]
 
 _log = logger(__name__)
 
@@ -25,10 +25,12 @@ def examine(
     `contexts` are the GPUs on which this process has an active context, None where that cannot be
     told; `lost` says of GPUs that do not answer any more why.
     """
-    if lease.state is LeaseState.LOADING or lease.request.binding is Binding.REMOTE:
+    if lease.state in {LeaseState.LOADING, LeaseState.RELEASED}:
+        return None
+    if lease.request.binding is Binding.REMOTE:
         return None
     trouble = _trouble(lease, contexts, lost)
-    return None if trouble is None else _mark(lease, *trouble)
+    return None if trouble is None else mark(lease, *trouble)
 
 
 def _trouble(
@@ -44,8 +46,10 @@ def _trouble(
     else:
         try:
             now = lease.backend.quick_check()
-        except DeviceError as error:
-            return LeaseState.LOST, str(error).rstrip(".")
+        except Exception as error:  # noqa: BLE001 (an engine's own; kept, told, and ends the work)
+            state = LeaseState.DRIFTED if gpu is None else LeaseState.LOST
+            kind = "" if isinstance(error, DeviceError) else f"{type(error).__name__}: "
+            return state, f"{kind}{error}".rstrip(".")
         if now != lease.device:
             found = LeaseState.DRIFTED, f"it is on {now} now"
         elif gpu is not None and contexts is not None and gpu.uuid not in contexts:
@@ -54,11 +58,14 @@ def _trouble(
     return found
 
 
-def _mark(lease: Lease, state: LeaseState, why: str) -> PlacementError:
+def mark(lease: Lease, state: LeaseState, why: str) -> PlacementError:
+    """Note what is wrong with a lease, and return it as an error; it is logged where it is news."""
     kind = GpuLostError if state is LeaseState.LOST else PlacementDrift
     is_news = lease.trouble != why
     lease.state, lease.trouble = state, why
     component = lease.request.component
+    if lease.request.policy is Policy.PREFER:
+        lease.degraded = f"it was proven on {lease.device} and is so no longer: {why}"
     if is_news:
         _log.warning("%s is no longer proven on %s: %s", component, lease.device, why)
     return kind(

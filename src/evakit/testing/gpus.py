@@ -23,6 +23,7 @@ from ..devices import (
     Installed,
     Inventory,
     Machine,
+    NvmlFailure,
     Strength,
     WarmUp,
 )
@@ -75,6 +76,8 @@ class SimulatedMachine(Instruments):
         """Bytes in use on each GPU, by UUID; a test may change them, as other programs do."""
         self.contexts: set[str] = set()
         """The GPUs on which this process has an active context."""
+        self.vanished: set[str] = set()
+        """GPUs that the driver does not list any more."""
         self.is_forked = False
         """Whether this process was forked from one that had initialised CUDA."""
         self.lost: dict[str, str] = {}
@@ -91,8 +94,13 @@ class SimulatedMachine(Instruments):
                 lost=self.lost.get(gpu.uuid),
             )
             for gpu in self._simulated.gpus
+            if gpu.uuid not in self.vanished
         ]
         return Machine(inventory=evolve(self._simulated, gpus=gpus), installed=Installed())
+
+    def fail(self, failure: NvmlFailure | None) -> None:
+        """Have the driver answer with `failure`, or again when it is None."""
+        self._simulated = evolve(self._simulated, nvml=failure)
 
     def memory_used(self, uuid: str) -> int | None:
         """Return how many bytes are in use; of a GPU that is lost, it cannot be told."""
